@@ -197,3 +197,20 @@ type FieldError struct {
 
 // Error implements error.
 func (e *FieldError) Error() string { return fmt.Sprintf("%s: %s", e.Field, e.Reason) }
+
+// Filter selects events. The zero value selects everything; within one list
+// any value matches, and all lists must match.
+type Filter struct {
+	From, To   time.Time // of OccurredAt, From inclusive, To exclusive; zero is open
+	Kinds      []Kind
+	Sources    []string // camera slugs
+	Zones      []string
+	Severities []Severity
+	States     []State
+}
+
+// Page asks for one page of a list, newest first.
+type Page struct {
+	Before string // ID of the last event of the page before; "" for the first page
+	Limit  int    // 1 to 500
+}

@@ -12,7 +12,7 @@ import (
 
 type picture struct{ released int }
 
-func (*picture) Size() (int, int)           { return 1, 1 }
+func (*picture) Size() (int, int)            { return 1, 1 }
 func (*picture) BGR([]byte, int, int) error  { return nil }
 func (*picture) Gray([]byte, int, int) error { return nil }
 func (p *picture) Release()                  { p.released++ }
