@@ -34,6 +34,26 @@ func (l *Latest) Take() *Frame {
 	return f
 }
 
+// Clear drops the waiting frame, if any, and reports whether there was one.
+func (l *Latest) Clear() bool {
+	l.mu.Lock()
+	old := l.frame
+	l.frame = nil
+	if old != nil {
+		l.dropped++
+	}
+	l.mu.Unlock()
+	old.Release()
+	return old != nil
+}
+
+// Waiting reports whether a frame waits.
+func (l *Latest) Waiting() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.frame != nil
+}
+
 // Dropped returns how many frames were replaced before anyone took them.
 func (l *Latest) Dropped() uint64 {
 	l.mu.Lock()

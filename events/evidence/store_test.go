@@ -1,0 +1,74 @@
+package evidence_test
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/evidence"
+)
+
+func TestPutAndOpen(t *testing.T) {
+	t.Parallel()
+	s, err := evidence.Open(filepath.Join(t.TempDir(), "media"))
+	require.NoError(t, err)
+	at := time.Date(2026, 11, 23, 22, 14, 5, 0, time.FixedZone("+07", 7*3600))
+	ref, err := s.Put("snapshot", "gate-1.jpg", at, []byte("picture"))
+	require.NoError(t, err)
+	require.Equal(t, events.EvidenceRef{
+		Type: "snapshot", Path: "2026/11/23/gate-1.jpg", Bytes: 7,
+		SHA256: "2cea274d0bedc39ec4ab6ba9e59ec889e3ed6fb56a1cf088a64d9b383378dc97",
+	}, ref)
+	f, err := s.Open(ref)
+	require.NoError(t, err)
+	b, err := io.ReadAll(f)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	require.Equal(t, "picture", string(b))
+}
+
+func TestPathsStayInside(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "secret"), []byte("x"), 0o600))
+	s, err := evidence.Open(filepath.Join(dir, "media"))
+	require.NoError(t, err)
+	for _, name := range []string{"", "../x.jpg", "a/b.jpg", "A.jpg", "x\x00.jpg", ".hidden", "x.part"} {
+		_, err := s.Put("snapshot", name, time.Unix(0, 0), nil)
+		require.Error(t, err, "name %q", name)
+	}
+	require.NoError(t, os.Symlink(filepath.Join(dir, "secret"), filepath.Join(dir, "media", "link")))
+	for _, p := range []string{"../secret", "/etc/passwd", "2026/../../secret", "link", "missing.jpg"} {
+		_, err := s.Open(events.EvidenceRef{Path: p})
+		require.ErrorIs(t, err, events.ErrNotFound, "path %q", p)
+	}
+}
+
+func TestSweepRemovesOnlyLeftovers(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := evidence.Open(dir)
+	require.NoError(t, err)
+	ref, err := s.Put("snapshot", "a.jpg", time.Unix(0, 0), []byte("a"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "1970", "01", "01", "123.part"), []byte("half"), 0o600))
+	n, err := s.Sweep()
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	f, err := s.Open(ref)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+}
+
+func TestFolderNotWritable(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	_, err := evidence.Open(filepath.Join(file, "media"))
+	require.ErrorContains(t, err, "media folder")
+}

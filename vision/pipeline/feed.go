@@ -1,0 +1,235 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/xacam/xacam/streams/media"
+)
+
+// Decoder turns access units into frames. It is used by one goroutine.
+type Decoder interface {
+	// Decode returns the frames that are ready, in presentation order, and
+	// hands over their ownership. An error is about this access unit only.
+	Decode(*media.AccessUnit) ([]*media.Frame, error)
+	Close()
+}
+
+// FeedConfig configures a Feed.
+type FeedConfig struct {
+	NewDecoder func(media.Format) (Decoder, error) // required
+	FPS        float64                             // frames a second to hand on; 0 is all
+	MaxDelay   time.Duration                       // of the access units waiting to be decoded; default 1s
+	Deliver    func(*media.Frame)                  // required; takes ownership; must not block
+	Metrics    *Metrics                            // nil counts nothing
+	Camera     string                              // label of the metrics
+}
+
+// Feed decodes one camera's access units in its own goroutine and hands on the
+// frames that are due.
+//
+// A decoder cannot skip what later pictures refer to. So when it falls behind
+// by more than MaxDelay, everything up to the newest key frame is dropped and
+// counted, which keeps the delay bounded.
+type Feed struct {
+	cfg FeedConfig
+
+	mu      sync.Mutex
+	wake    chan struct{} // capacity 1
+	queue   []item
+	waitKey bool // everything up to the next key frame is useless
+
+	next    time.Duration // PTS from which the next frame is due
+	primed  bool
+	decoded uint64
+	errs    uint64
+}
+
+type item struct {
+	au     *media.AccessUnit
+	format *media.Format // set instead of au when the format changed
+}
+
+// maxQueued bounds the queue whatever the timestamps say.
+const maxQueued = 512
+
+// NewFeed returns a feed that starts nothing.
+func NewFeed(cfg FeedConfig) *Feed {
+	if cfg.MaxDelay <= 0 {
+		cfg.MaxDelay = time.Second
+	}
+	return &Feed{cfg: cfg, wake: make(chan struct{}, 1), waitKey: true}
+}
+
+// SetFormat announces the format of the access units that follow: at the start
+// of each session and when it changes. It never blocks.
+func (f *Feed) SetFormat(format media.Format) {
+	f.mu.Lock()
+	// What waits belongs to a session that is over or cannot be joined to
+	// what follows.
+	f.drop(len(f.queue))
+	f.queue = append(f.queue, item{format: &format})
+	f.waitKey = true
+	f.mu.Unlock()
+	f.signal()
+}
+
+// Put queues an access unit. It never blocks.
+func (f *Feed) Put(au *media.AccessUnit) {
+	f.mu.Lock()
+	defer f.signal()
+	defer f.mu.Unlock()
+	if f.waitKey && !au.Key {
+		f.cfg.Metrics.dropped(f.cfg.Camera, dropDecode, 1)
+		return
+	}
+	f.waitKey = false
+	f.queue = append(f.queue, item{au: au})
+	if !f.late() {
+		return
+	}
+	// Too far behind: start over at the newest key frame, if there is one
+	// besides the one in work.
+	for i := len(f.queue) - 1; i > 0; i-- {
+		if q := f.queue[i]; q.format == nil && q.au.Key {
+			f.drop(i)
+			return
+		}
+	}
+	f.drop(len(f.queue))
+	f.waitKey = true
+}
+
+// late reports whether the queue spans more than MaxDelay.
+func (f *Feed) late() bool {
+	if len(f.queue) > maxQueued {
+		return true
+	}
+	first := f.queue[0]
+	last := f.queue[len(f.queue)-1]
+	return first.format == nil && last.au.Captured.Sub(first.au.Captured) > f.cfg.MaxDelay
+}
+
+// drop removes the first n items but keeps the latest format among them.
+func (f *Feed) drop(n int) {
+	var format *media.Format
+	lost := 0
+	for _, it := range f.queue[:n] {
+		if it.format != nil {
+			format = it.format
+		} else {
+			lost++
+		}
+	}
+	rest := f.queue[n:]
+	f.queue = f.queue[:0]
+	if format != nil {
+		f.queue = append(f.queue, item{format: format})
+	}
+	f.queue = append(f.queue, rest...)
+	f.cfg.Metrics.dropped(f.cfg.Camera, dropDecode, lost)
+}
+
+func (f *Feed) signal() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (f *Feed) take() (item, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.queue) == 0 {
+		return item{}, false
+	}
+	it := f.queue[0]
+	f.queue[0] = item{}
+	f.queue = f.queue[1:]
+	return it, true
+}
+
+// Run decodes until ctx is done. It returns an error only when no decoder can
+// be made for the format, or after a panic.
+func (f *Feed) Run(ctx context.Context) error {
+	var dec Decoder
+	defer func() {
+		if dec != nil {
+			dec.Close()
+		}
+	}()
+	for {
+		it, ok := f.take()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case !ok:
+			select {
+			case <-f.wake:
+			case <-ctx.Done():
+			}
+		case it.format != nil:
+			if dec != nil {
+				dec.Close()
+				dec = nil
+			}
+			d, err := f.cfg.NewDecoder(*it.format)
+			if err != nil {
+				return fmt.Errorf("decoder for %s: %w", it.format.Codec, err)
+			}
+			dec = d
+			f.primed = false
+		case dec != nil:
+			if err := guard(func() error { f.decode(dec, it.au); return nil }); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (f *Feed) decode(dec Decoder, au *media.AccessUnit) {
+	frames, err := dec.Decode(au)
+	if err != nil {
+		f.errs++
+		f.cfg.Metrics.decodeError(f.cfg.Camera)
+	}
+	for _, fr := range frames {
+		f.decoded++
+		f.cfg.Metrics.decodedFrame(f.cfg.Camera)
+		if f.due(fr.PTS) {
+			f.cfg.Deliver(fr)
+		} else {
+			fr.Release()
+		}
+	}
+}
+
+// due chooses frames on a grid of 1/FPS seconds, so that the average rate is
+// kept whatever the rate of the stream.
+func (f *Feed) due(pts time.Duration) bool {
+	if f.cfg.FPS <= 0 {
+		return true
+	}
+	return everyNth(&f.next, &f.primed, pts, f.cfg.FPS)
+}
+
+// everyNth advances the grid. A frame is taken when its PTS is at most a
+// quarter of an interval before the grid point: cameras jitter.
+func everyNth(next *time.Duration, primed *bool, pts time.Duration, fps float64) bool {
+	interval := time.Duration(float64(time.Second) / fps)
+	back := *next - pts
+	if !*primed || back > 4*interval || back < -4*interval { // first frame, or the timestamps jumped
+		*primed, *next = true, pts+interval
+		return true
+	}
+	if back > interval/4 {
+		return false
+	}
+	*next += interval
+	if *next <= pts {
+		*next = pts + interval
+	}
+	return true
+}
