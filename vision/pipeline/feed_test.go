@@ -94,11 +94,13 @@ func TestFeedBoundsTheDelay(t *testing.T) {
 			f.Put(&media.AccessUnit{PTS: time.Duration(i) * 40 * time.Millisecond, Captured: time.Now(), Key: i%25 == 0})
 			sent++
 			time.Sleep(40 * time.Millisecond)
+			synctest.Wait()
 			for ; seen < len(*frames); seen++ {
 				require.LessOrEqual(t, time.Since((*frames)[seen].Captured), 1400*time.Millisecond)
 			}
 		}
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		require.Equal(t, sent, len(*frames)+int(m.Counts("gate").Dropped), "every picture decoded or counted")
 		require.Greater(t, len(*frames), 200)
 	})

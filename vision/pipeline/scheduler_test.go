@@ -89,7 +89,7 @@ func TestOverloadIsSharedFairly(t *testing.T) {
 			c.lane.Close()
 		}
 		for i, c := range cams {
-			assert.InDelta(t, 10*20/6, c.looked, 2, "camera %d of equal shares", i)
+			assert.InDelta(t, 10*20/6, c.looked, 4, "camera %d of equal shares", i)
 			assert.Equal(t, c.sent, c.looked+int(c.lane.Dropped()), "camera %d: every frame looked at or counted as dropped", i)
 			assert.LessOrEqual(t, c.worst, 500*time.Millisecond, "camera %d: the newest frame is looked at", i)
 			for _, p := range c.pics {
