@@ -3,6 +3,8 @@ package pipeline_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,11 +32,29 @@ func (d slowDecoder) Decode(au *media.AccessUnit) ([]*media.Frame, error) {
 
 func (d slowDecoder) Close() { *d.closed++ }
 
-func runFeed(t *testing.T, cost time.Duration, cfg pipeline.FeedConfig) (f *pipeline.Feed, frames *[]*media.Frame, closed *int) {
+// sink keeps the frames that a feed delivers.
+type sink struct {
+	mu     sync.Mutex
+	frames []*media.Frame
+}
+
+func (s *sink) deliver(f *media.Frame) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frames = append(s.frames, f)
+}
+
+func (s *sink) all() []*media.Frame {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.frames)
+}
+
+func runFeed(t *testing.T, cost time.Duration, cfg pipeline.FeedConfig) (f *pipeline.Feed, frames *sink, closed *int) {
 	t.Helper()
-	frames, closed = new([]*media.Frame), new(int)
+	frames, closed = &sink{}, new(int)
 	cfg.NewDecoder = func(media.Format) (pipeline.Decoder, error) { return slowDecoder{cost, closed}, nil }
-	cfg.Deliver = func(f *media.Frame) { *frames = append(*frames, f) }
+	cfg.Deliver = frames.deliver
 	f = pipeline.NewFeed(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -76,7 +96,7 @@ func TestFeedChoosesFramesOnAGrid(t *testing.T) {
 					time.Sleep(time.Duration(float64(time.Second) / c.in))
 				}
 				synctest.Wait()
-				require.InDelta(t, 20*min(c.in, c.want), len(*frames), 2)
+				require.InDelta(t, 20*min(c.in, c.want), len(frames.all()), 2)
 			})
 		})
 	}
@@ -95,14 +115,14 @@ func TestFeedBoundsTheDelay(t *testing.T) {
 			sent++
 			time.Sleep(40 * time.Millisecond)
 			synctest.Wait()
-			for ; seen < len(*frames); seen++ {
-				require.LessOrEqual(t, time.Since((*frames)[seen].Captured), 1400*time.Millisecond)
+			for ; seen < len(frames.all()); seen++ {
+				require.LessOrEqual(t, time.Since(frames.all()[seen].Captured), 1400*time.Millisecond)
 			}
 		}
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		require.Equal(t, sent, len(*frames)+int(m.Counts("gate").Dropped), "every picture decoded or counted")
-		require.Greater(t, len(*frames), 200)
+		require.Equal(t, sent, len(frames.all())+int(m.Counts("gate").Dropped), "every picture decoded or counted")
+		require.Greater(t, len(frames.all()), 200)
 	})
 }
 
@@ -117,12 +137,12 @@ func TestFeedStartsAtAKeyFrame(t *testing.T) {
 		f.Put(&media.AccessUnit{NALUs: [][]byte{{1}}})
 		f.Put(&media.AccessUnit{PTS: 1})
 		synctest.Wait()
-		require.Len(t, *frames, 2)
+		require.Len(t, frames.all(), 2)
 		require.Equal(t, pipeline.Counts{Decoded: 2, Errors: 1, Dropped: 1}, m.Counts("gate"))
 		f.SetFormat(media.Format{Codec: media.H265})
 		f.Put(&media.AccessUnit{Key: true})
 		synctest.Wait()
-		require.Len(t, *frames, 3)
+		require.Len(t, frames.all(), 3)
 		require.Equal(t, 1, *closed, "a new format closes the old decoder")
 	})
 }
