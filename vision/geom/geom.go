@@ -3,10 +3,7 @@
 // spans [0,1] on both axes whatever its size in pixels.
 package geom
 
-import (
-	"errors"
-	"fmt"
-)
+import "math"
 
 // Point is a position in the picture.
 type Point struct {
@@ -14,16 +11,40 @@ type Point struct {
 	Y float64 `json:"y"`
 }
 
+// Finite reports whether neither coordinate is NaN or infinite.
+func (p Point) Finite() bool {
+	return !math.IsNaN(p.X) && !math.IsInf(p.X, 0) && !math.IsNaN(p.Y) && !math.IsInf(p.Y, 0)
+}
+
+// Tolerance is how far outside of [0,1] a configured coordinate may lie; a
+// rounded number of a drawing tool is moved onto the border.
+const Tolerance = 1e-6
+
+// InPicture reports whether p is finite and within [0,1], give or take
+// Tolerance.
+func (p Point) InPicture() bool {
+	return p.Finite() && p.X >= -Tolerance && p.X <= 1+Tolerance && p.Y >= -Tolerance && p.Y <= 1+Tolerance
+}
+
+// clamp moves p onto the picture.
+func (p Point) clamp() Point { return Point{min(max(p.X, 0), 1), min(max(p.Y, 0), 1)} }
+
 // Box is an axis-aligned rectangle with Min inside and Max outside.
 type Box struct {
 	Min Point `json:"min"`
 	Max Point `json:"max"`
 }
 
+// Width returns the horizontal extent as a fraction of the picture; 0 for an
+// inverted box.
+func (b Box) Width() float64 { return max(0, b.Max.X-b.Min.X) }
+
+// Height returns the vertical extent as a fraction of the picture; 0 for an
+// inverted box.
+func (b Box) Height() float64 { return max(0, b.Max.Y-b.Min.Y) }
+
 // Area returns the area as a fraction of the picture.
-func (b Box) Area() float64 {
-	return max(0, b.Max.X-b.Min.X) * max(0, b.Max.Y-b.Min.Y)
-}
+func (b Box) Area() float64 { return b.Width() * b.Height() }
 
 // Center returns the middle of the box.
 func (b Box) Center() Point { return Point{(b.Min.X + b.Max.X) / 2, (b.Min.Y + b.Max.Y) / 2} }
@@ -40,37 +61,3 @@ func (b Box) IoU(o Box) float64 {
 
 // Foot returns the middle of the bottom edge, where an object meets the ground.
 func (b Box) Foot() Point { return Point{(b.Min.X + b.Max.X) / 2, b.Max.Y} }
-
-// Polygon is a simple polygon. The zero value is not usable: use NewPolygon.
-type Polygon struct{ pts []Point }
-
-// ErrDegenerate is returned for a polygon that encloses no area.
-var ErrDegenerate = errors.New("polygon encloses no area")
-
-// NewPolygon checks and copies the vertices.
-func NewPolygon(pts ...Point) (Polygon, error) {
-	if len(pts) < 3 {
-		return Polygon{}, fmt.Errorf("%w: %d vertices", ErrDegenerate, len(pts))
-	}
-	var a float64
-	for i, p := range pts {
-		q := pts[(i+1)%len(pts)]
-		a += p.X*q.Y - q.X*p.Y
-	}
-	if a == 0 {
-		return Polygon{}, ErrDegenerate
-	}
-	return Polygon{pts: append([]Point(nil), pts...)}, nil
-}
-
-// Contains reports whether p is inside (even-odd rule, edges half open).
-func (g Polygon) Contains(p Point) bool {
-	in := false
-	for i, j := 0, len(g.pts)-1; i < len(g.pts); j, i = i, i+1 {
-		a, b := g.pts[i], g.pts[j]
-		if (a.Y > p.Y) != (b.Y > p.Y) && p.X < (b.X-a.X)*(p.Y-a.Y)/(b.Y-a.Y)+a.X {
-			in = !in
-		}
-	}
-	return in
-}
