@@ -76,6 +76,8 @@ install_packages() {
 	if ((EUID != 0)) && ! command -v sudo >/dev/null; then
 		die "installing packages needs root and there is no sudo; run as root: apt-get install --no-install-recommends ${need[*]}"
 	fi
+	((EUID == 0)) || sudo -v ||
+		die "installing packages needs root and sudo refused; run as root: apt-get install --no-install-recommends ${need[*]}"
 	apt_get update ||
 		die "apt-get update did not succeed; see its message above, mend the network or the sources list, and run this again"
 	if [[ " ${need[*]} " == *" postgresql-15 "* ]]; then
@@ -210,8 +212,8 @@ ort_from_npm() {
 		return 1
 	}
 	say "fetching the npm package $ort_npm (114 MB)"
-	npm pack --ignore-scripts --silent --pack-destination "$work" "$ort_npm" >"$work/npm.log" 2>&1 </dev/null || {
-		say "npm could not fetch $ort_npm; taking the release archive instead"
+	npm pack --ignore-scripts --loglevel=error --pack-destination "$work" "$ort_npm" >"$work/npm.log" 2>&1 </dev/null || {
+		say "npm could not fetch it ($(sed -n 's/^npm \(error\|ERR!\) \(request\|[0-9]\)/\2/p' "$work/npm.log" | head -1)); taking the release archive instead"
 		return 1
 	}
 	local -a tarball=("$work"/onnxruntime-node-*.tgz)
