@@ -75,7 +75,8 @@ func (d Direction) String() string {
 //     and going back gives two crossings that cancel out;
 //   - running along the line is no crossing;
 //   - a path through the common end of two joined segments crosses exactly one
-//     of them.
+//     of them;
+//   - the way back crosses what the way there crossed.
 //
 // Points that are not finite cross nothing.
 func (s Segment) Crosses(prev, now Point) Direction {
@@ -86,7 +87,12 @@ func (s Segment) Crosses(prev, now Point) Direction {
 	if was == is {
 		return NoCrossing
 	}
-	if (orient(prev, now, s.From) >= 0) == (orient(prev, now, s.To) >= 0) {
+	// The same decision for the way there and the way back, whatever the segment.
+	p, q := prev, now
+	if q.X < p.X || q.X == p.X && q.Y < p.Y {
+		p, q = q, p
+	}
+	if (orient(p, q, s.From) >= 0) == (orient(p, q, s.To) >= 0) {
 		return NoCrossing
 	}
 	if is {
