@@ -8,6 +8,7 @@ SHELL := /bin/bash
 # The ONNX Runtime library that deploy/setup.sh installs, unless another is named.
 export XACAM_ORT_LIBRARY ?= $(CURDIR)/.cache/ort/libonnxruntime.so
 
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 10m
 BENCH ?= .
 BENCHTIME ?= 1s
@@ -27,7 +28,7 @@ run: ## install what is needed, build, fetch the detector and start the demo
 	@exec bin/xacam demo
 
 build: ## compile bin/xacam
-	go build -o bin/xacam ./cmd/xacam
+	go build -ldflags '-X main.version=$(VERSION)' -o bin/xacam ./cmd/xacam
 
 # Packages that reach one of the three cgo modules run without the race
 # detector: it would instrument OpenCV's wrapper for minutes and find nothing in C++.
