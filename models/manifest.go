@@ -1,0 +1,164 @@
+// Package models knows which detection models exist, where they come from and
+// how they want their input: manifests, the built-in catalogue, a folder of
+// the user's own, and downloading with a checksum. It runs nothing.
+package models
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// MaxBytes is the largest model file that is read or downloaded.
+const MaxBytes = 512 << 20
+
+// Manifest describes one model file. It is a value: copies share only the
+// slices, which nobody modifies.
+type Manifest struct {
+	Name        string         `yaml:"name"`        // lower case, digits, dot, dash, underscore; at most 64
+	Family      string         `yaml:"family"`      // how the output is decoded; see vision/family
+	Description string         `yaml:"description"` // one sentence for the operator
+	File        string         `yaml:"file"`        // file name in the model folder, no path
+	URL         string         `yaml:"url"`         // https; empty for a file the user brings
+	Bytes       int64          `yaml:"bytes"`       // exact size; 0 when unknown
+	SHA256      string         `yaml:"sha256"`      // of the file, 64 lower-case hex digits
+	Licence     string         `yaml:"licence"`     // SPDX identifier
+	Source      string         `yaml:"source"`      // where it comes from, for people
+	Input       Input          `yaml:"input"`
+	Labels      Labels         `yaml:"labels"`    // class names in the order of the output
+	NMS         float64        `yaml:"nms"`       // overlap (IoU) above which the weaker box of a class goes; default 0.45
+	MinScore    float64        `yaml:"min_score"` // below it nothing is reported unless asked for; default 0.35
+	Params      map[string]any `yaml:"params"`    // what only the family understands
+}
+
+// Input says how a picture becomes the model's input tensor:
+// (value × Scale − Mean) / Std for each channel in the given order.
+type Input struct {
+	Width     int       `yaml:"width"`     // pixels, 32 to 4096
+	Height    int       `yaml:"height"`    // pixels, 32 to 4096
+	Layout    string    `yaml:"layout"`    // "nchw", the only one so far and the default
+	Channels  string    `yaml:"channels"`  // order, "bgr" (default) or "rgb"
+	Scale     float64   `yaml:"scale"`     // 1 (default) keeps 0–255, 0.00392156862745098 makes 0–1
+	Mean      []float64 `yaml:"mean"`      // after Scale, in channel order; default 0
+	Std       []float64 `yaml:"std"`       // after Scale, in channel order; default 1
+	Letterbox string    `yaml:"letterbox"` // where the picture lies: "top_left" (default) or "center"
+	Pad       int       `yaml:"pad"`       // grey level around the picture before Scale, 0 to 255
+}
+
+// Labels are class names. In YAML they are a list, or the word "coco".
+type Labels []string
+
+//go:embed catalogue/coco.labels
+var cocoLabels string
+
+// COCO returns the 80 class names of COCO in the order models use.
+func COCO() []string { return strings.Split(strings.TrimSpace(cocoLabels), "\n") }
+
+// UnmarshalYAML accepts a list of names or the word coco.
+func (l *Labels) UnmarshalYAML(unmarshal func(any) error) error {
+	var word string
+	if err := unmarshal(&word); err == nil {
+		if word != "coco" {
+			return fmt.Errorf("labels: %q is neither a list nor \"coco\"", word)
+		}
+		*l = COCO()
+		return nil
+	}
+	return unmarshal((*[]string)(l))
+}
+
+const maxManifest = 1 << 20 // bytes of YAML
+
+// Parse reads one manifest. Unknown fields are errors; so is a second
+// document. The error lists every problem.
+func Parse(data []byte) (Manifest, error) {
+	if len(data) > maxManifest {
+		return Manifest{}, fmt.Errorf("parse model manifest: %d bytes are more than %d", len(data), maxManifest)
+	}
+	m := Manifest{
+		NMS: 0.45, MinScore: 0.35,
+		Input: Input{Layout: "nchw", Channels: "bgr", Scale: 1, Letterbox: "top_left"},
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	if err := dec.Decode(&m); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = errors.New("the file is empty")
+		}
+		return Manifest{}, fmt.Errorf("parse model manifest: %w", err)
+	}
+	if err := dec.Decode(&struct{}{}); !errors.Is(err, io.EOF) {
+		return Manifest{}, errors.New("parse model manifest: more than one document in the file")
+	}
+	if err := m.validate(); err != nil {
+		return Manifest{}, fmt.Errorf("model manifest %q: %w", m.Name, err)
+	}
+	return m, nil
+}
+
+var (
+	nameRE = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+	fileRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+	sumRE  = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
+
+// validate returns every problem, joined.
+func (m *Manifest) validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(nameRE.MatchString(m.Name), "name: %q must be lower-case letters, digits, dots, dashes, at most 64", m.Name)
+	check(nameRE.MatchString(m.Family), "family: %q must be lower-case letters, digits, dots, dashes, at most 64", m.Family)
+	check(fileRE.MatchString(m.File) && filepath.Base(m.File) == m.File, "file: %q must be a plain file name", m.File)
+	if m.URL != "" {
+		u, err := url.Parse(m.URL)
+		check(err == nil && u.Scheme == "https" && u.Host != "", "url: must be https://…")
+	}
+	check(m.Bytes >= 0 && m.Bytes <= MaxBytes, "bytes: %d is not in 0…%d", m.Bytes, int64(MaxBytes))
+	check(sumRE.MatchString(m.SHA256), "sha256: needs 64 lower-case hex digits (sha256sum FILE prints them)")
+	check(m.Licence != "", "licence: needs the SPDX identifier")
+	check(len(m.Labels) > 0 && len(m.Labels) <= 10000, "labels: needs 1 to 10000 names, has %d", len(m.Labels))
+	for i, l := range m.Labels {
+		check(strings.TrimSpace(l) != "" && len(l) <= 64, "labels[%d]: %q must be 1 to 64 bytes", i, l)
+	}
+	check(m.NMS > 0 && m.NMS <= 1, "nms: %v is not in (0,1]", m.NMS)
+	check(m.MinScore >= 0 && m.MinScore < 1, "min_score: %v is not in [0,1)", m.MinScore)
+	return errors.Join(append(errs, m.Input.validate()...)...)
+}
+
+func (in *Input) validate() (errs []error) {
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(in.Width >= 32 && in.Width <= 4096, "input.width: %d is not in 32…4096", in.Width)
+	check(in.Height >= 32 && in.Height <= 4096, "input.height: %d is not in 32…4096", in.Height)
+	check(in.Layout == "nchw", "input.layout: %q is not nchw", in.Layout)
+	check(in.Channels == "bgr" || in.Channels == "rgb", "input.channels: %q is not one of [bgr rgb]", in.Channels)
+	check(in.Letterbox == "top_left" || in.Letterbox == "center",
+		"input.letterbox: %q is not one of [top_left center]", in.Letterbox)
+	check(in.Pad >= 0 && in.Pad <= 255, "input.pad: %d is not in 0…255", in.Pad)
+	check(in.Scale > 0 && in.Scale <= 1e6, "input.scale: %v is not in (0,1e6]", in.Scale)
+	check(len(in.Mean) == 0 || len(in.Mean) == 3, "input.mean: needs 3 numbers, has %d", len(in.Mean))
+	check(len(in.Std) == 0 || len(in.Std) == 3, "input.std: needs 3 numbers, has %d", len(in.Std))
+	for i, v := range in.Mean {
+		check(math.Abs(v) <= 1e6, "input.mean[%d]: %v is not a usable number", i, v) // false for NaN
+	}
+	for i, v := range in.Std {
+		check(v > 1e-6 && v <= 1e6, "input.std[%d]: %v is not in (0,1e6]", i, v)
+	}
+	return errs
+}
