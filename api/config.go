@@ -1,0 +1,123 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/xacam/xacam/events"
+)
+
+// ChangeReader reads the log of changes, in the order in which they were
+// committed. A sequence that is visible is final: no smaller one may become
+// visible after it.
+type ChangeReader interface {
+	// ChangesSince returns at most limit events whose Sequence is greater than
+	// sequence, smallest first. Fewer than limit means that there are no more.
+	ChangesSince(ctx context.Context, sequence int64, limit int) ([]events.Event, error)
+	// LastSequence returns the greatest visible sequence, 0 for an empty store.
+	LastSequence(ctx context.Context) (int64, error)
+}
+
+// EventReader is what the event pages need from the store. Its methods return
+// events.ErrNotFound for an unknown ID, events.ErrUnavailable while the store
+// cannot be reached and a *events.FieldError for an argument it cannot use. It
+// must be safe for concurrent use.
+type EventReader interface {
+	ChangeReader
+	Event(ctx context.Context, id string) (events.Event, error)
+	// Events returns one page, newest first.
+	Events(ctx context.Context, f events.Filter, p events.Page) ([]events.Event, error)
+}
+
+// Waker says that something was committed, so that a stream need not wait for
+// the next poll.
+type Waker interface {
+	// Changes returns a channel that receives after commits until ctx ends.
+	// Several commits may be one receive, and one may be lost: polling
+	// guarantees. Closing the channel leaves polling alone.
+	Changes(ctx context.Context) <-chan struct{}
+}
+
+// Config holds what the handlers use. Events, Cameras and Media are required.
+type Config struct {
+	Events  EventReader
+	Cameras CameraReader
+	Media   *os.Root // evidence files, in which EvidenceRef.Path is looked up; the caller closes it after Run
+
+	Listener net.Listener // where Run serves, a loopback address; may be nil when only Handler is used. Run closes it
+	Waker    Waker        // nil: streams poll only
+	// Health returns the parts that /readyz shows beside the store and the
+	// cameras, for example the depth of the spool. It must return within the
+	// context. nil: none.
+	Health   func(ctx context.Context) []HealthPart
+	Registry *prometheus.Registry // what /metrics shows and where the package's own metrics go; nil makes a private one
+	Log      *slog.Logger         // nil discards
+
+	Location *time.Location // of the times in events; nil is UTC
+	Kinds    []events.Kind  // kinds that the filter accepts; empty accepts every well-formed one
+	// Hosts lists the host names, without port, that a request may be addressed
+	// to. Any other Host header is refused: a page on another site whose name
+	// was pointed at this machine must not read the API (DNS rebinding).
+	// Default localhost, 127.0.0.1, ::1.
+	Hosts []string
+
+	MaxStreams     int           // event streams open at once; default 64
+	Tail           int           // latest changes kept in memory for all streams; default 1024
+	Poll           time.Duration // how often streams look for changes without being woken; default 1s
+	Heartbeat      time.Duration // silence on a stream after which a comment is sent; default 15s
+	StreamWrite    time.Duration // a stream that does not take its data within this time is closed; default 10s
+	RequestTimeout time.Duration // of what a request asks of the store; default 10s
+	Grace          time.Duration // for requests in progress when Run ends; default 5s
+}
+
+func (c Config) withDefaults() (Config, error) {
+	switch {
+	case c.Events == nil:
+		return c, errors.New("api: Config.Events is missing")
+	case c.Cameras == nil:
+		return c, errors.New("api: Config.Cameras is missing")
+	case c.Media == nil:
+		return c, errors.New("api: Config.Media is missing")
+	}
+	if c.Registry == nil {
+		c.Registry = prometheus.NewRegistry()
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Location == nil {
+		c.Location = time.UTC
+	}
+	if len(c.Hosts) == 0 {
+		c.Hosts = []string{"localhost", "127.0.0.1", "::1"}
+	}
+	for _, n := range []struct {
+		v   *int
+		def int
+	}{{&c.MaxStreams, 64}, {&c.Tail, 1024}} {
+		if *n.v <= 0 {
+			*n.v = n.def
+		}
+	}
+	for _, d := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{
+		{&c.Poll, time.Second},
+		{&c.Heartbeat, 15 * time.Second},
+		{&c.StreamWrite, 10 * time.Second},
+		{&c.RequestTimeout, 10 * time.Second},
+		{&c.Grace, 5 * time.Second},
+	} {
+		if *d.v <= 0 {
+			*d.v = d.def
+		}
+	}
+	return c, nil
+}

@@ -1,0 +1,174 @@
+// Package api serves the HTTP API: events, their snapshots and a live stream,
+// cameras with their health, and what monitoring needs. Handlers translate:
+// they hold no rules of the domain and no SQL. The contract is openapi.yaml,
+// which is served too. Errors are RFC 9457 problems.
+package api
+
+import (
+	"context"
+	_ "embed" // openapi.yaml
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+)
+
+// Addresses of the API, in the notation of the router.
+const (
+	pathIndex    = "/"
+	pathEvents   = "/api/v1/events"
+	pathStream   = "/api/v1/events/stream"
+	pathEvent    = "/api/v1/events/:id"
+	pathSnapshot = "/api/v1/events/:id/snapshot"
+	pathCameras  = "/api/v1/cameras"
+	pathCamera   = "/api/v1/cameras/:slug"
+	pathOpenAPI  = "/api/v1/openapi.yaml"
+	pathHealth   = "/healthz"
+	pathReady    = "/readyz"
+	pathMetrics  = "/metrics"
+)
+
+// Limits of one connection. Streams replace the read and write timeouts by
+// their own.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = time.Minute
+	idleTimeout       = 90 * time.Second
+	maxHeaderBytes    = 16 << 10
+)
+
+//go:embed openapi.yaml
+var openAPI []byte //nolint:gochecknoglobals // an embedded file, never written
+
+// Server is the HTTP API. It is safe for concurrent use.
+type Server struct {
+	cfg     Config
+	metrics *metrics
+	tail    *tail
+	handler http.Handler
+	engine  *gin.Engine
+	started atomic.Bool
+}
+
+// New checks cfg and builds the routes. It starts nothing. A listener that is
+// not on a loopback address is refused, see LoopbackOnly.
+func New(cfg Config) (*Server, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Listener != nil {
+		if err := LoopbackOnly(cfg.Listener.Addr().String()); err != nil {
+			return nil, err
+		}
+	}
+	s := &Server{cfg: cfg}
+	handlers := map[string]gin.HandlerFunc{
+		pathIndex:    s.index,
+		pathEvents:   s.listEvents,
+		pathStream:   s.streamEvents,
+		pathEvent:    s.getEvent,
+		pathSnapshot: s.getSnapshot,
+		pathCameras:  s.listCameras,
+		pathCamera:   s.getCamera,
+		pathOpenAPI:  s.getOpenAPI,
+		pathHealth:   s.getHealth,
+		pathReady:    s.getReady,
+		pathMetrics: gin.WrapH(promhttp.HandlerFor(cfg.Registry, promhttp.HandlerOpts{
+			ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError,
+		})),
+	}
+	routes := make([]string, 0, len(handlers))
+	for path := range handlers {
+		routes = append(routes, path)
+	}
+	s.metrics = newMetrics(cfg.Registry, routes)
+	s.tail = newTail(&s.cfg, s.metrics, s.frame)
+
+	gin.SetMode(gin.ReleaseMode)
+	s.engine = gin.New()
+	s.engine.HandleMethodNotAllowed = true
+	s.engine.RedirectTrailingSlash = false
+	s.engine.Use(s.measure, s.guard, s.secure, s.checkHost)
+	for path, h := range handlers {
+		s.engine.GET(path, h)
+	}
+	s.engine.NoRoute(func(c *gin.Context) {
+		s.fail(c, &refusal{Status: http.StatusNotFound, Detail: "there is no such address; " + pathOpenAPI + " lists them"})
+	})
+	s.engine.NoMethod(func(c *gin.Context) {
+		s.fail(c, &refusal{Status: http.StatusMethodNotAllowed, Detail: "this address only answers to GET"})
+	})
+	s.handler = outer(s.engine)
+	return s, nil
+}
+
+// Handler returns the root handler. Event streams answer 503 unless Run is
+// running.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Run serves on Config.Listener until ctx ends, then ends the event streams,
+// waits for the requests in progress for at most Config.Grace and returns nil.
+// It may be called once.
+func (s *Server) Run(ctx context.Context) error {
+	if s.cfg.Listener == nil {
+		return errors.New("serve the API: Config.Listener is missing")
+	}
+	if s.started.Swap(true) {
+		return errors.New("serve the API: Run was called twice")
+	}
+	srv := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn),
+	}
+	s.tail.open()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		s.tail.run(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		if err := srv.Serve(s.cfg.Listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve the API: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Grace)
+		defer cancel()
+		if err := srv.Shutdown(end); err != nil {
+			s.cfg.Log.WarnContext(end, "requests cut off at shutdown", "grace", s.cfg.Grace, "err", err)
+			srv.Close()
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// index lists the addresses.
+func (s *Server) index(c *gin.Context) {
+	s.writeJSON(c, http.StatusOK, map[string]any{
+		"name": "xacam",
+		"addresses": map[string]string{
+			"openapi": pathOpenAPI, "events": pathEvents, "stream": pathStream, "cameras": pathCameras,
+			"health": pathHealth, "ready": pathReady, "metrics": pathMetrics,
+		},
+	})
+}
+
+func (s *Server) getOpenAPI(c *gin.Context) {
+	write(c, http.StatusOK, "application/yaml", openAPI)
+}
