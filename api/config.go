@@ -35,15 +35,6 @@ type EventReader interface {
 	Events(ctx context.Context, f events.Filter, p events.Page) ([]events.Event, error)
 }
 
-// Waker says that something was committed, so that a stream need not wait for
-// the next poll.
-type Waker interface {
-	// Changes returns a channel that receives after commits until ctx ends.
-	// Several commits may be one receive, and one may be lost: polling
-	// guarantees. Closing the channel leaves polling alone.
-	Changes(ctx context.Context) <-chan struct{}
-}
-
 // Config holds what the handlers use. Events, Cameras and Media are required.
 type Config struct {
 	Events  EventReader
@@ -51,7 +42,10 @@ type Config struct {
 	Media   *os.Root // evidence files, in which EvidenceRef.Path is looked up; the caller closes it after Run
 
 	Listener net.Listener // where Run serves, a loopback address; may be nil when only Handler is used. Run closes it
-	Waker    Waker        // nil: streams poll only
+	// Watch calls wake soon after commits until ctx ends, so that a stream need
+	// not wait for the next poll. Several commits may be one call, and one may
+	// be lost: polling guarantees. wake never blocks. nil: streams poll only.
+	Watch func(ctx context.Context, wake func()) error
 	// Health returns the parts that /readyz shows beside the store and the
 	// cameras, for example the depth of the spool. It must return within the
 	// context. nil: none.

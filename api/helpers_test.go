@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 // memLog is a change log in memory with the guarantees that ChangeReader asks
-// for. It is an EventReader and a Waker.
+// for. It is an EventReader.
 type memLog struct {
 	mu      sync.Mutex
 	byID    map[string]events.Event
@@ -143,17 +143,23 @@ func (l *memLog) LastSequence(ctx context.Context) (int64, error) {
 	return int64(len(l.changes)), nil
 }
 
-func (l *memLog) Changes(ctx context.Context) <-chan struct{} {
+// watch is a Config.Watch.
+func (l *memLog) watch(ctx context.Context, wake func()) error {
 	ch := make(chan struct{}, 1)
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.subs[ch] = true
-	context.AfterFunc(ctx, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.subs, ch)
-	})
-	return ch
+	l.mu.Unlock()
+	for {
+		select {
+		case <-ch:
+			wake()
+		case <-ctx.Done():
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			delete(l.subs, ch)
+			return nil
+		}
+	}
 }
 
 // testEvent returns the n-th of a row of different events, a second apart.
@@ -199,7 +205,7 @@ func testConfig(tb testing.TB, log *memLog) Config {
 	media, err := os.OpenRoot(tb.TempDir())
 	require.NoError(tb, err)
 	tb.Cleanup(func() { media.Close() })
-	return Config{Events: log, Waker: log, Cameras: camList{}, Media: media, Location: time.FixedZone("+07", 7*3600)}
+	return Config{Events: log, Watch: log.watch, Cameras: camList{}, Media: media, Location: time.FixedZone("+07", 7*3600)}
 }
 
 // pipeListener is a network in memory, which works inside a synctest bubble.
@@ -248,6 +254,7 @@ type peer struct {
 	tb     testing.TB
 	server *Server
 	base   string
+	cancel func() // ends the server
 	stop   func() // ends the server and waits for it
 }
 
@@ -269,7 +276,7 @@ func serve(tb testing.TB, cfg Config) *peer {
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
 	p := &peer{
-		tb: tb, server: s, base: "http://" + cfg.Listener.Addr().String(),
+		tb: tb, server: s, cancel: cancel, base: "http://" + cfg.Listener.Addr().String(),
 		Client: &http.Client{Transport: &contract{tb: tb, next: transport, router: contractRouter(tb)}},
 		stop: sync.OnceFunc(func() {
 			cancel()

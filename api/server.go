@@ -139,6 +139,14 @@ func (s *Server) Run(ctx context.Context) error {
 		s.tail.run(ctx)
 		return nil
 	})
+	if s.cfg.Watch != nil {
+		g.Go(func() error {
+			if err := s.cfg.Watch(ctx, s.tail.wake); err != nil && ctx.Err() == nil {
+				s.cfg.Log.WarnContext(ctx, "event streams are not woken any more, polling", "err", err)
+			}
+			return nil
+		})
+	}
 	g.Go(func() error {
 		if err := srv.Serve(s.cfg.Listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve the API: %w", err)

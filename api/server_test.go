@@ -340,7 +340,7 @@ func TestShutdownFinishesRequests(t *testing.T) {
 				}()
 				synctest.Wait()
 				start := time.Now()
-				go p.stop()
+				p.cancel()
 				assert.Equal(t, tt.fine, <-done == nil)
 				assert.LessOrEqual(t, time.Since(start), 6*time.Second)
 				p.stop()

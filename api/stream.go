@@ -16,6 +16,9 @@ import (
 // retryMS is how long a browser waits before it opens a lost stream again.
 const retryMS = 3000
 
+// endTimeout is how long a stream may take to be told of the shutdown.
+const endTimeout = 200 * time.Millisecond
+
 // frame returns ev as one message of a stream, nil when it has no JSON form.
 func (s *Server) frame(ev *events.Event) []byte {
 	data, err := s.encodeEvent(ev)
@@ -59,6 +62,10 @@ func (s *Server) streamEvents(c *gin.Context) {
 		return
 	}
 	err = s.follow(c.Request.Context(), out, &q.Filter, position)
+	if errors.Is(err, errStopped) {
+		// The end of the answer must not wait for a client that reads nothing.
+		_ = out.rc.SetWriteDeadline(time.Now().Add(endTimeout))
+	}
 	s.metrics.streamEnds.WithLabelValues(endReason(err)).Inc()
 }
 

@@ -29,7 +29,6 @@ func (e entry) sequence() int64 { return e.event.Sequence }
 // in memory, it reads the store. While no stream is open nothing is read.
 type tail struct {
 	changes ChangeReader
-	waker   Waker // may be nil
 	poll    time.Duration
 	timeout time.Duration // of one read
 	keep    int           // entries kept, at least
@@ -38,7 +37,7 @@ type tail struct {
 	metrics *metrics
 	encode  func(*events.Event) []byte
 
-	joined  chan struct{} // one place, newest wins: the first stream has come
+	wakeup  chan struct{} // one place: many wakes before a look are one
 	stopped chan struct{} // closed when run has ended
 
 	mu      sync.Mutex
@@ -51,9 +50,9 @@ type tail struct {
 
 func newTail(cfg *Config, m *metrics, encode func(*events.Event) []byte) *tail {
 	return &tail{
-		changes: cfg.Events, waker: cfg.Waker, poll: cfg.Poll, timeout: cfg.RequestTimeout,
+		changes: cfg.Events, poll: cfg.Poll, timeout: cfg.RequestTimeout,
 		keep: cfg.Tail, places: cfg.MaxStreams, log: cfg.Log, metrics: m, encode: encode,
-		joined: make(chan struct{}, 1), stopped: make(chan struct{}), floor: -1, news: make(chan struct{}),
+		wakeup: make(chan struct{}, 1), stopped: make(chan struct{}), floor: -1, news: make(chan struct{}),
 	}
 }
 
@@ -72,10 +71,6 @@ func (t *tail) run(ctx context.Context) {
 		t.mu.Unlock()
 		close(t.stopped)
 	}()
-	var wake <-chan struct{}
-	if t.waker != nil {
-		wake = t.waker.Changes(ctx)
-	}
 	timer := time.NewTimer(t.poll)
 	defer timer.Stop()
 	var down bool
@@ -83,11 +78,7 @@ func (t *tail) run(ctx context.Context) {
 		if t.forgetIfIdle() {
 			select {
 			case <-ctx.Done():
-			case <-t.joined:
-			case _, ok := <-wake: // nobody listens; do not let it pile up
-				if !ok {
-					wake = nil
-				}
+			case <-t.wakeup:
 			}
 			continue
 		}
@@ -109,12 +100,16 @@ func (t *tail) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
-		case <-t.joined:
-		case _, ok := <-wake:
-			if !ok {
-				wake = nil
-			}
+		case <-t.wakeup:
 		}
+	}
+}
+
+// wake makes run look for changes soon. It never blocks.
+func (t *tail) wake() {
+	select {
+	case t.wakeup <- struct{}{}:
+	default:
 	}
 }
 
@@ -249,10 +244,7 @@ func (t *tail) join() error {
 	}
 	t.streams++
 	t.metrics.streams.Set(float64(t.streams))
-	select {
-	case t.joined <- struct{}{}:
-	default:
-	}
+	t.wake()
 	return nil
 }
 
