@@ -149,7 +149,14 @@ func startCluster() (string, func() error, error) {
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // the server's user must pass
 		return "", nil, err
 	}
-	c, err := pgcluster.New(pgcluster.Config{Dir: filepath.Join(dir, "pg")})
+	// Databases come and go by the dozen and none must survive the machine.
+	pg := filepath.Join(dir, "pg")
+	err = errors.Join(os.Mkdir(pg, 0o700),
+		os.WriteFile(filepath.Join(pg, "postgresql.local.conf"), []byte("fsync = off\nfull_page_writes = off\nmax_connections = 200\n"), 0o644)) //nolint:gosec // the server's user must read it
+	if err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	c, err := pgcluster.New(pgcluster.Config{Dir: pg})
 	if err != nil {
 		return "", nil, errors.Join(err, os.RemoveAll(dir))
 	}

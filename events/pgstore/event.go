@@ -1,0 +1,258 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/xacam/xacam/events"
+)
+
+// maxPage is the largest page of a list, see events.Page.
+const maxPage = 500
+
+// eventRow is a row of event in the order of eventColumns.
+type eventRow struct {
+	ID            [16]byte
+	OccurredAt    time.Time
+	ClearedAt     *time.Time
+	ReceivedAt    time.Time
+	Sequence      int64
+	Kind          events.Kind
+	State         events.State
+	Severity      events.Severity
+	SourceType    string
+	SourceID      string
+	SourceName    string
+	Hamlet        string
+	Commune       string
+	Lat, Lon      *float64
+	Zone          string
+	RuleName      string
+	RuleVersion   int
+	Object        string
+	Subject       *events.Subject
+	WhyVI         string `db:"why_vi"`
+	WhyEN         string `db:"why_en"`
+	Attributes    map[string]any
+	WorkflowState string
+	Assignee      *string
+	Verdict       *string
+}
+
+// eventColumns are all columns but those that ChangesSince shows as they were.
+const eventColumns = `e.id, e.occurred_at, e.received_at, e.kind, e.severity,
+	e.source_type, e.source_id, e.source_name, e.hamlet, e.commune, e.lat, e.lon, e.zone,
+	e.rule_name, e.rule_version, e.object, e.subject, e.why_vi, e.why_en, e.attributes,
+	e.workflow_state, e.assignee, e.verdict`
+
+const selectEvent = "SELECT " + eventColumns + ", e.cleared_at, e.sequence, e.state FROM event e"
+
+func (r *eventRow) event() events.Event {
+	e := events.Event{
+		ID: formatID(r.ID), Kind: r.Kind, State: r.State, Severity: r.Severity,
+		Source: events.Source{Type: r.SourceType, ID: r.SourceID, Name: r.SourceName, Hamlet: r.Hamlet},
+		Place:  events.Place{Commune: r.Commune, Lat: r.Lat, Lon: r.Lon},
+		Zone:   r.Zone, Rule: events.RuleRef{Name: r.RuleName, Version: r.RuleVersion}, Object: r.Object,
+		OccurredAt: r.OccurredAt.UTC(), ReceivedAt: r.ReceivedAt.UTC(), Sequence: r.Sequence,
+		Subject: r.Subject, Why: events.Text{VI: r.WhyVI, EN: r.WhyEN}, Attributes: r.Attributes,
+		Workflow: events.Workflow{State: r.WorkflowState, Assignee: r.Assignee, Verdict: r.Verdict},
+	}
+	if r.ClearedAt != nil {
+		e.ClearedAt = r.ClearedAt.UTC()
+	}
+	return e
+}
+
+// Event returns one event with its evidence, or an error that wraps
+// events.ErrNotFound; an identifier that is no UUID is not found either.
+func (s *Store) Event(ctx context.Context, id string) (events.Event, error) {
+	attempted := "read event " + id
+	key, err := parseID(id)
+	if err != nil {
+		return events.Event{}, fmt.Errorf("%s: %w", attempted, events.ErrNotFound)
+	}
+	from, to := spanOf(key)
+	found, err := s.collect(ctx, selectEvent+" WHERE e.id = @id AND e.occurred_at >= @from AND e.occurred_at < @to",
+		pgx.StrictNamedArgs{"id": key, "from": from, "to": to})
+	if err != nil {
+		return events.Event{}, classify(attempted, err)
+	}
+	if len(found) == 0 {
+		return events.Event{}, fmt.Errorf("%s: %w", attempted, events.ErrNotFound)
+	}
+	return found[0], nil
+}
+
+// spanOf returns the moments that an identifier can stand for: one
+// millisecond, so that a search for it touches one partition. Everything up to
+// 1970 shares the first, see events.NewID.
+func spanOf(id [16]byte) (from, to time.Time) {
+	ms := millisOf(id)
+	from, to = time.UnixMilli(ms).UTC(), time.UnixMilli(ms+1).UTC()
+	if ms == 0 {
+		from = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	return from, to
+}
+
+// Events returns one page of a list, newest first, with evidence. The page's
+// limit is brought into 1 to 500.
+func (s *Store) Events(ctx context.Context, f events.Filter, p events.Page) ([]events.Event, error) {
+	const attempted = "list events"
+	where, args := conditions(f)
+	args["limit"] = min(max(p.Limit, 1), maxPage)
+	if p.Before != "" {
+		id, err := parseID(p.Before)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", attempted, &events.FieldError{Field: "before", Reason: "is not the identifier of an event"})
+		}
+		at, err := s.cursor(ctx, id)
+		if err != nil {
+			return nil, classify(attempted, err)
+		}
+		where = append(where, "(e.occurred_at, e.id) < (@before_at, @before_id)")
+		args["before_at"], args["before_id"] = at, id
+	}
+	sql := selectEvent
+	if len(where) > 0 {
+		sql += " WHERE " + strings.Join(where, " AND ")
+	}
+	found, err := s.collect(ctx, sql+" ORDER BY e.occurred_at DESC, e.id DESC LIMIT @limit", args)
+	return found, classify(attempted, err)
+}
+
+// cursor returns the exact time of the event that ended the page before. Where
+// it was deleted meanwhile, the end of its millisecond repeats an event rather
+// than to lose one.
+func (s *Store) cursor(ctx context.Context, id [16]byte) (time.Time, error) {
+	from, to := spanOf(id)
+	rows, err := s.pool.Query(ctx, "SELECT occurred_at FROM event WHERE id = @id AND occurred_at >= @from AND occurred_at < @to",
+		pgx.StrictNamedArgs{"id": id, "from": from, "to": to})
+	if err != nil {
+		return time.Time{}, err
+	}
+	at, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
+	if err != nil || len(at) == 0 {
+		return to, err
+	}
+	return at[0], nil
+}
+
+// conditions writes a filter as SQL. The text is put together from constants;
+// every value is a parameter.
+func conditions(f events.Filter) ([]string, pgx.StrictNamedArgs) {
+	var where []string
+	args := pgx.StrictNamedArgs{}
+	if !f.From.IsZero() {
+		where, args["from"] = append(where, "e.occurred_at >= @from"), f.From
+	}
+	if !f.To.IsZero() {
+		where, args["to"] = append(where, "e.occurred_at < @to"), f.To
+	}
+	for _, c := range []struct {
+		one, many, name string
+		values          []string
+	}{
+		{"e.kind = @kind", "e.kind = ANY(@kind::text[])", "kind", texts(f.Kinds)},
+		{"e.source_id = @source", "e.source_id = ANY(@source::text[])", "source", f.Sources},
+		{"e.zone = @zone", "e.zone = ANY(@zone::text[])", "zone", f.Zones},
+		{"e.severity = @severity", "e.severity = ANY(@severity::text[])", "severity", texts(f.Severities)},
+		{"e.state = @state", "e.state = ANY(@state::text[])", "state", texts(f.States)},
+	} {
+		switch len(c.values) {
+		case 0:
+		case 1: // an equality lets an index give the order, too
+			where, args[c.name] = append(where, c.one), c.values[0]
+		default:
+			where, args[c.name] = append(where, c.many), c.values
+		}
+	}
+	return where, args
+}
+
+func texts[T ~string](values []T) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = string(v)
+	}
+	return out
+}
+
+// ChangesSince returns the changes after a sequence number, oldest first, at
+// most limit (1 to 500) of them. Each event is shown as of that change: its
+// Sequence is the change's, and a raised change of an event that has cleared
+// since has state raised and no ClearedAt. Numbers become visible in their
+// order and without gaps: a reader that goes on from the last number it saw
+// misses nothing.
+func (s *Store) ChangesSince(ctx context.Context, sequence int64, limit int) ([]events.Event, error) {
+	found, err := s.collect(ctx, `
+		SELECT `+eventColumns+`, c.sequence, c.state,
+			CASE c.state WHEN 'cleared' THEN e.cleared_at END AS cleared_at
+		FROM event_change c JOIN event e ON e.id = c.event_id AND e.occurred_at = c.occurred_at
+		WHERE c.sequence > @sequence
+		ORDER BY c.sequence LIMIT @limit`,
+		pgx.StrictNamedArgs{"sequence": sequence, "limit": min(max(limit, 1), maxPage)})
+	return found, classify("read changes", err)
+}
+
+// LastSequence returns the number of the latest change, 0 when there is none.
+func (s *Store) LastSequence(ctx context.Context) (int64, error) {
+	var last int64
+	err := s.pool.QueryRow(ctx, "SELECT last FROM event_sequence").Scan(&last)
+	return last, classify("read the latest sequence number", err)
+}
+
+// OpenEvents returns the raised events of a source, oldest first, from which a
+// lifecycle goes on after a restart.
+func (s *Store) OpenEvents(ctx context.Context, source string) ([]events.Event, error) {
+	found, err := s.collect(ctx, selectEvent+" WHERE e.state = 'raised' AND e.source_id = @source ORDER BY e.occurred_at, e.id",
+		pgx.StrictNamedArgs{"source": source})
+	return found, classify("read open events of "+source, err)
+}
+
+// collect runs a query for eventRows and adds the evidence.
+func (s *Store) collect(ctx context.Context, sql string, args pgx.StrictNamedArgs) ([]events.Event, error) {
+	rows, err := s.pool.Query(ctx, sql, args)
+	if err != nil {
+		return nil, err
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[eventRow])
+	if err != nil {
+		return nil, err
+	}
+	out := make([]events.Event, len(found))
+	ids := make([][16]byte, len(found))
+	for i := range found {
+		out[i], ids[i] = found[i].event(), found[i].ID
+	}
+	return out, s.addEvidence(ctx, out, ids)
+}
+
+// addEvidence fills in the evidence of events with the given identifiers; the
+// same one may occur twice.
+func (s *Store) addEvidence(ctx context.Context, to []events.Event, ids [][16]byte) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	rows, err := s.pool.Query(ctx,
+		"SELECT event_id, type, path, sha256, bytes FROM evidence WHERE event_id = ANY(@ids) ORDER BY event_id, ordinal, path",
+		pgx.StrictNamedArgs{"ids": ids})
+	if err != nil {
+		return err
+	}
+	byID := make(map[[16]byte][]events.EvidenceRef)
+	var id [16]byte
+	var ref events.EvidenceRef
+	_, err = pgx.ForEachRow(rows, []any{&id, &ref.Type, &ref.Path, &ref.SHA256, &ref.Bytes}, func() error {
+		byID[id] = append(byID[id], ref)
+		return nil
+	})
+	for i := range to {
+		to[i].Evidence = byID[ids[i]]
+	}
+	return err
+}
