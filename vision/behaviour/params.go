@@ -1,0 +1,202 @@
+package behaviour
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/xacam/xacam/events"
+)
+
+// Seconds is a duration as it is written in a rule: a number, fractions
+// included.
+type Seconds float64
+
+// Duration converts s, cut to microseconds.
+func (s Seconds) Duration() time.Duration {
+	return time.Duration(math.Round(float64(s)*1e6)) * time.Microsecond
+}
+
+// paramField is one field of a struct of parameters. Its tags are
+//
+//	yaml    name, required
+//	doc_vi  what it does, in Vietnamese
+//	doc_en  the same in English
+//	unit    "s", "km/h" …; optional
+//	min     smallest value of a number
+//	max     largest
+//	enum    allowed texts, separated by |
+//
+// and its type is a number, a string, a bool or what else YAML can decode.
+type paramField struct {
+	reflect.StructField
+	name     string
+	enum     []string
+	min, max float64 // NaN for none
+}
+
+func paramFields(t reflect.Type) []paramField {
+	out := make([]paramField, 0, t.NumField())
+	for f := range t.Fields() {
+		p := paramField{StructField: f, min: math.NaN(), max: math.NaN()}
+		p.name, _, _ = strings.Cut(f.Tag.Get("yaml"), ",")
+		if s := f.Tag.Get("enum"); s != "" {
+			p.enum = strings.Split(s, "|")
+		}
+		for tag, to := range map[string]*float64{"min": &p.min, "max": &p.max} {
+			if s, ok := f.Tag.Lookup(tag); ok {
+				v, err := strconv.ParseFloat(s, 64)
+				if err != nil || p.name == "" {
+					panic("behaviour: bad tags on parameter " + f.Name)
+				}
+				*to = v
+			}
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// decodeParams reads a YAML mapping into the struct that to points to. Every
+// problem is reported, as an events.FieldError with the parameter's name.
+func decodeParams[P any](raw []byte, to *P) error {
+	var given map[string]yaml.Node
+	if err := yaml.NewDecoder(bytes.NewReader(raw)).Decode(&given); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("parameters: %w", err)
+	}
+	v := reflect.ValueOf(to).Elem()
+	fields := paramFields(v.Type())
+	var errs []error
+	names := make([]string, 0, len(fields))
+	for _, f := range fields {
+		names = append(names, f.name)
+		node, ok := given[f.name]
+		if !ok {
+			continue
+		}
+		delete(given, f.name)
+		if reason := f.decode(&node, v.FieldByIndex(f.Index)); reason != "" {
+			errs = append(errs, &events.FieldError{Field: f.name, Reason: reason})
+		}
+	}
+	slices.Sort(names)
+	for name := range given {
+		reason := "is not a parameter of this kind; it has none"
+		if len(names) > 0 {
+			reason = "is not a parameter of this kind; it has " + strings.Join(names, ", ")
+		}
+		errs = append(errs, &events.FieldError{Field: name, Reason: reason})
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
+
+// decode sets v from the node and returns what is wrong, or "".
+func (f *paramField) decode(node *yaml.Node, v reflect.Value) string {
+	if node.Tag == "!!null" {
+		return f.wanted()
+	}
+	text, err := yaml.Marshal(node)
+	if err != nil {
+		return f.wanted()
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	dec.KnownFields(true) // not with node.Decode
+	if err := dec.Decode(v.Addr().Interface()); err != nil {
+		return f.wanted()
+	}
+	switch {
+	case v.CanFloat():
+		if x := v.Float(); math.IsNaN(x) || math.IsInf(x, 0) || x < f.min || x > f.max {
+			return f.wanted()
+		}
+	case v.CanInt():
+		if x := float64(v.Int()); x < f.min || x > f.max {
+			return f.wanted()
+		}
+	case v.Kind() == reflect.String && f.enum != nil:
+		if !slices.Contains(f.enum, v.String()) {
+			return fmt.Sprintf("%.40q is not one of %v", v.String(), f.enum)
+		}
+	}
+	return ""
+}
+
+// wanted says what a value of the parameter looks like.
+func (f *paramField) wanted() string {
+	what := map[string]string{"number": "a number", "integer": "a whole number", "boolean": "true or false", "string": "a text"}[f.jsonType()]
+	if what == "" {
+		what = "valid"
+	}
+	if f.enum != nil {
+		what = fmt.Sprintf("one of %v", f.enum)
+	}
+	if u := f.Tag.Get("unit"); u != "" {
+		what += " (" + u + ")"
+	}
+	switch hasMin, hasMax := !math.IsNaN(f.min), !math.IsNaN(f.max); {
+	case hasMin && hasMax:
+		what += fmt.Sprintf(" from %g to %g", f.min, f.max)
+	case hasMin:
+		what += fmt.Sprintf(" of at least %g", f.min)
+	case hasMax:
+		what += fmt.Sprintf(" of at most %g", f.max)
+	}
+	return "must be " + what
+}
+
+func (f *paramField) jsonType() string {
+	switch v := reflect.Zero(f.Type); {
+	case v.CanFloat():
+		return "number"
+	case v.CanInt(), v.CanUint():
+		return "integer"
+	case v.Kind() == reflect.Bool:
+		return "boolean"
+	case v.Kind() == reflect.String:
+		return "string"
+	case v.Kind() == reflect.Slice, v.Kind() == reflect.Array:
+		return "array"
+	default:
+		return "object"
+	}
+}
+
+// Schema returns the JSON Schema (2020-12) of the kind's own parameters, made
+// of maps, slices and plain values. The descriptions are English;
+// "x-description-vi" and "x-unit" hold the rest.
+func (d Definition) Schema() map[string]any {
+	props := make(map[string]any)
+	v := reflect.ValueOf(d.params)
+	for _, f := range paramFields(v.Type()) {
+		p := map[string]any{
+			"type":             f.jsonType(),
+			"description":      f.Tag.Get("doc_en"),
+			"x-description-vi": f.Tag.Get("doc_vi"),
+			"default":          v.FieldByIndex(f.Index).Interface(),
+		}
+		if u := f.Tag.Get("unit"); u != "" {
+			p["x-unit"] = u
+		}
+		if !math.IsNaN(f.min) {
+			p["minimum"] = f.min
+		}
+		if !math.IsNaN(f.max) {
+			p["maximum"] = f.max
+		}
+		if f.enum != nil {
+			p["enum"] = f.enum
+		}
+		props[f.name] = p
+	}
+	return map[string]any{"type": "object", "additionalProperties": false, "properties": props}
+}

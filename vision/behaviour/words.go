@@ -1,0 +1,78 @@
+package behaviour
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/xacam/xacam/events"
+)
+
+// vietnamese names the classes of COCO (and a few more) that a commune's camera
+// sees, with the classifier where the language wants one.
+//
+//nolint:gochecknoglobals // a constant table
+var vietnamese = map[string]string{
+	"person": "người", "bicycle": "xe đạp", "motorcycle": "xe máy", "motorbike": "xe máy", "car": "ô tô", "bus": "xe buýt",
+	"truck": "xe tải", "train": "tàu hỏa", "boat": "chiếc thuyền", "airplane": "máy bay", "tricycle": "xe ba gác", "van": "xe van",
+	"traffic light": "đèn giao thông", "stop sign": "biển dừng", "fire hydrant": "trụ cứu hỏa", "bench": "ghế băng",
+	"bird": "con chim", "cat": "con mèo", "dog": "con chó", "horse": "con ngựa", "sheep": "con cừu", "cow": "con bò", "buffalo": "con trâu",
+	"elephant": "con voi", "bear": "con gấu", "pig": "con heo", "chicken": "con gà", "duck": "con vịt",
+	"backpack": "ba lô", "umbrella": "cái ô", "handbag": "túi xách", "suitcase": "va li", "sports ball": "quả bóng", "kite": "con diều",
+	"bottle": "cái chai", "cup": "cái ly", "knife": "con dao", "chair": "cái ghế", "couch": "ghế sofa", "potted plant": "chậu cây",
+	"bed": "cái giường", "dining table": "cái bàn", "tv": "cái tivi", "laptop": "máy tính xách tay", "cell phone": "điện thoại",
+	"book": "quyển sách", "garbage bag": "bao rác", "trash": "đống rác", "fire": "đám lửa", "smoke": "đám khói", "helmet": "mũ bảo hiểm",
+}
+
+// someVI returns "một người", "một xe máy"; of an unknown class "một vật thể
+// (class)".
+func someVI(class string) string {
+	if n, ok := vietnamese[class]; ok {
+		return "một " + n
+	}
+	return "một vật thể (" + class + ")"
+}
+
+// someEN returns "a person", "an airplane".
+func someEN(class string) string {
+	if class != "" && strings.ContainsRune("aeiou", rune(class[0])) {
+		return "an " + class
+	}
+	return "a " + class
+}
+
+// sentence makes a Text of both wordings with the first letter upper case and
+// a full stop.
+func sentence(vi, en string) events.Text {
+	return events.Text{VI: upper(vi) + ".", EN: upper(en) + "."}
+}
+
+func upper(s string) string {
+	for i, r := range s {
+		return strings.ToUpper(string(r)) + s[i+len(string(r)):]
+	}
+	return s
+}
+
+// clock returns the local time of day of at, "22:14".
+func (r *Rule) clock(at time.Time) string {
+	if r.Calendar.Location != nil {
+		at = at.In(r.Calendar.Location)
+	}
+	return at.Format("15:04")
+}
+
+// outside returns what to add to a sentence when the rule has a schedule: it is
+// active when the thing is not permitted.
+func (r *Rule) outside() (vi, en string) {
+	if r.Schedule.Always() {
+		return "", ""
+	}
+	return ", ngoài giờ cho phép", ", outside permitted hours"
+}
+
+// why makes the two sentences "VI at time" and "EN at time".
+func (r *Rule) why(at time.Time, vi, en string) events.Text {
+	ovi, oen := r.outside()
+	return sentence(fmt.Sprintf("%s lúc %s%s", vi, r.clock(at), ovi), fmt.Sprintf("%s at %s%s", en, r.clock(at), oen))
+}
