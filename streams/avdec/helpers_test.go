@@ -62,10 +62,16 @@ func clip(tb testing.TB, name, size string, frames int, args ...string) string {
 	return path
 }
 
-// reference returns ffmpeg's own pictures, upright, as packed rows.
+// reference returns ffmpeg's own pictures, upright, as packed rows. Format
+// "luma" is the unchanged luma plane.
 func reference(tb testing.TB, path, format string, w, h, frames int) []byte {
 	tb.Helper()
-	scale := "scale=" + strconv.Itoa(w) + ":" + strconv.Itoa(h) + ":flags=area+accurate_rnd,format=" + format
+	first, flags := "", ":flags=area+accurate_rnd"
+	if format == "luma" {
+		first, format = "extractplanes=y,", "gray"
+		flags += ":in_range=full:out_range=full" // leave the values alone
+	}
+	scale := first + "scale=" + strconv.Itoa(w) + ":" + strconv.Itoa(h) + flags + ",format=" + format
 	return ffmpeg(tb, "-i", path, "-frames:v", strconv.Itoa(frames), "-vsync", "passthrough", "-vf", scale,
 		"-f", "rawvideo", "-")
 }

@@ -155,49 +155,71 @@ void xav_rotate(const uint8_t *src, int stride, int w, int h, int bpp, int degre
 	}
 }
 
-enum { GRAY_ROWS = 4, GRAY_WIDTH = 16384 };
+enum { GRAY_ROWS = 3, GRAY_WIDTH = 16384 };
 
-// Adds one row of luma, 8 bits wide after the shift, to the sums.
-static void add_row(uint16_t *restrict sum, const uint8_t *restrict row, int n, int wide, int shift)
+// Adds one row of n samples to the sums: of single pixels, 8 bits wide after
+// the shift, or of pairs of bytes. Plain loops that the compiler vectorises.
+static void add_row(uint16_t *restrict sum, const uint8_t *restrict row, int n, int bytes, int pairs, int shift)
 {
-	if (!wide) {
+	if (bytes == 1 && !pairs) {
 		for (int x = 0; x < n; x++)
 			sum[x] += row[x];
 		return;
 	}
-	const uint16_t *row16 = (const uint16_t *)row;
-	for (int x = 0; x < n; x++)
-		sum[x] += (uint16_t)(row16[x] >> shift) & 0xff;
+	for (int x = 0; x < n; x++) {
+		uint16_t v;
+		memcpy(&v, row + 2 * (size_t)x, 2);
+		sum[x] += pairs ? (uint16_t)((v & 0xff) + (v >> 8)) : (uint16_t)((v >> shift) & 0xff);
+	}
+}
+
+// Where the luma samples are: bytes of one, and how far its upper 8 bits are
+// up. Returns 0 when the format has no luma plane in native order.
+static int luma_layout(enum AVPixelFormat format, int *bytes, int *shift)
+{
+	const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(format);
+	const uint64_t foreign = AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM |
+		AV_PIX_FMT_FLAG_HWACCEL | AV_PIX_FMT_FLAG_BE | AV_PIX_FMT_FLAG_FLOAT | AV_PIX_FMT_FLAG_BAYER;
+	if (!d || (d->flags & foreign) || d->comp[0].plane != 0 || d->comp[0].offset != 0)
+		return 0;
+	*bytes = d->comp[0].step;
+	*shift = d->comp[0].shift + d->comp[0].depth - 8;
+	return (*bytes == 1 && *shift == 0) || (*bytes == 2 && d->comp[0].depth > 8);
 }
 
 int xav_gray(const AVFrame *f, uint8_t *dst, int w, int h)
 {
-	const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f->format);
-	const uint64_t foreign = AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM |
-		AV_PIX_FMT_FLAG_HWACCEL | AV_PIX_FMT_FLAG_BE | AV_PIX_FMT_FLAG_FLOAT | AV_PIX_FMT_FLAG_BAYER;
-	uint16_t sum[GRAY_WIDTH];
-	int sw = f->width, sh = f->height;
-
-	if (!d || (d->flags & foreign) || sw > GRAY_WIDTH || d->comp[0].plane != 0 || d->comp[0].offset != 0)
-		return 0;
-	int wide = d->comp[0].step == 2 && d->comp[0].depth > 8;
-	int shift = d->comp[0].shift + d->comp[0].depth - 8;
-	if (!wide && (d->comp[0].step != 1 || shift != 0))
+	uint16_t sum[GRAY_WIDTH], edge[GRAY_WIDTH + 1];
+	int bytes, shift;
+	if (f->width > GRAY_WIDTH || w > GRAY_WIDTH || !luma_layout(f->format, &bytes, &shift))
 		return 0;
 
+	// Blocks of four columns and more begin and end at even ones: half the sums.
+	int pairs = bytes == 1 && f->width / w >= 4;
+	int samples = pairs ? f->width / 2 : f->width;
+	for (int x = 0; x <= w; x++)
+		edge[x] = (uint16_t)((unsigned)x * (unsigned)samples / (unsigned)w);
 	for (int y = 0; y < h; y++, dst += w) {
-		int y0 = (int)((int64_t)y * sh / h), y1 = (int)((int64_t)(y + 1) * sh / h);
+		int y0 = (int)((int64_t)y * f->height / h), y1 = (int)((int64_t)(y + 1) * f->height / h);
 		int block = y1 > y0 ? y1 - y0 : 1, rows = block < GRAY_ROWS ? block : GRAY_ROWS;
-		memset(sum, 0, sizeof(*sum) * (size_t)sw);
-		for (int r = 0; r < rows; r++)
-			add_row(sum, f->data[0] + (ptrdiff_t)f->linesize[0] * (y0 + (2 * r + 1) * block / (2 * rows)), sw, wide, shift);
-		for (int x = 0, x0 = 0; x < w; x++) {
-			int x1 = (int)((int64_t)(x + 1) * sw / w), end = x1 > x0 ? x1 : x0 + 1;
-			unsigned total = 0, n = (unsigned)(rows * (end - x0));
+		int last = 0;
+		uint64_t inverse = 0;
+		memset(sum, 0, sizeof(*sum) * (size_t)samples);
+		for (int r = 0; r < rows; r++) {
+			int row = y0 + (2 * r + 1) * block / (2 * rows);
+			add_row(sum, f->data[0] + (ptrdiff_t)f->linesize[0] * row, samples, bytes, pairs, shift);
+		}
+		for (int x = 0; x < w; x++) {
+			int x0 = edge[x], end = edge[x + 1] > x0 ? edge[x + 1] : x0 + 1;
+			int n = (rows * (end - x0)) << pairs;
+			unsigned total = 0;
+			if (n != last) {
+				inverse = (1ULL << 32) / (unsigned)n;
+				last = n;
+			}
 			for (int i = x0; i < end; i++)
 				total += sum[i];
-			dst[x] = (uint8_t)((total + n / 2) / n);
-			x0 = x1 < sw ? x1 : sw - 1;
+			dst[x] = (uint8_t)((total * inverse + (1U << 31)) >> 32);
 		}
 	}
 	return 1;

@@ -32,6 +32,7 @@ type Writer struct {
 	buf    unsafe.Pointer // a padded copy of the picture
 	begun  bool
 	last   int64 // in writerBase
+	tick   int64 // nominal duration of a picture, in writerBase
 	failed bool
 }
 
@@ -50,7 +51,7 @@ func NewWriter(cfg WriterConfig) (*Writer, error) {
 	if cfg.Width < 2 || cfg.Height < 2 || cfg.Width > 8192 || cfg.Height > 8192 || cfg.FPS < 0 || cfg.FPS > 240 || cfg.Threads < 1 {
 		return nil, fmt.Errorf("write video %s: %d×%d at %g frames/s cannot be encoded", cfg.Path, cfg.Width, cfg.Height, cfg.FPS)
 	}
-	w := &Writer{path: cfg.Path, w: cfg.Width, h: cfg.Height, last: -1}
+	w := &Writer{path: cfg.Path, w: cfg.Width, h: cfg.Height, last: -1, tick: int64(writerBase / cfg.FPS)}
 	if err := w.open(cfg); err != nil {
 		w.free()
 		return nil, fmt.Errorf("write video %s: %w", cfg.Path, err)
@@ -185,6 +186,9 @@ func (w *Writer) flush() error {
 			return err
 		}
 		w.packet.SetStreamIndex(w.stream.Index())
+		if w.packet.Duration() == 0 {
+			w.packet.SetDuration(w.tick) // without, the last picture is outside the edit list
+		}
 		w.packet.RescaleTs(w.ctx.TimeBase(), w.stream.TimeBase())
 		if err := w.output.WriteInterleavedFrame(w.packet); err != nil {
 			return err
