@@ -1,0 +1,230 @@
+// Package detect is the object detector: a model's manifest, an ONNX Runtime
+// session, preparation of the picture and the family's decoder joined into one
+// vision.Detector that all cameras share.
+package detect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/xacam/xacam/models"
+	"github.com/xacam/xacam/streams/media"
+	"github.com/xacam/xacam/vision"
+	"github.com/xacam/xacam/vision/family"
+	"github.com/xacam/xacam/vision/ort"
+	"github.com/xacam/xacam/vision/prep"
+)
+
+// ErrClosed is returned by a detector after Close.
+var ErrClosed = errors.New("detector is closed")
+
+// Config describes a Detector.
+type Config struct {
+	Manifest models.Manifest
+	Path     string                // of the model file
+	MinScore float64               // detections below it are left out; default 0.1, so that a tracker sees weak ones too
+	NMS      float64               // overlap limit; default the manifest's
+	Workers  int                   // inferences at the same time; default the number of CPUs
+	Metrics  prometheus.Registerer // nil works; one detector of a model each
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.MinScore == 0 {
+		c.MinScore = 0.1
+	}
+	if c.NMS == 0 {
+		c.NMS = c.Manifest.NMS
+	}
+	if c.Workers == 0 {
+		c.Workers = runtime.GOMAXPROCS(0)
+	}
+	switch {
+	case !(c.MinScore > 0 && c.MinScore < 1):
+		return c, fmt.Errorf("min_score: %v is not in (0,1)", c.MinScore)
+	case !(c.NMS > 0 && c.NMS <= 1):
+		return c, fmt.Errorf("nms: %v is not in (0,1]", c.NMS)
+	case c.Workers < 0 || c.Workers > 256:
+		return c, fmt.Errorf("workers: %d is not in 1…256", c.Workers)
+	}
+	return c, nil
+}
+
+// Detector implements vision.Detector. It is safe for concurrent use: at most
+// Workers inferences run at once, further callers wait in the order they came.
+// Whoever made it closes it.
+type Detector struct {
+	cfg     Config
+	session *ort.Session
+	decode  family.Decoder
+	params  family.Params
+	free    chan *slot // holds the idle slots; filled by New, drained by Close
+	made    int        // slots
+	closed  chan struct{}
+	once    sync.Once
+	metrics *metrics
+}
+
+var _ vision.Detector = (*Detector)(nil)
+
+// slot is the memory of one inference.
+type slot struct {
+	box     *prep.Letterbox
+	buffers *ort.Buffers
+}
+
+// New loads the model and tries it on an empty picture: a model that is
+// missing, damaged, of another family or that answers with NaN is refused here
+// with a sentence.
+func New(rt *ort.Runtime, cfg Config) (*Detector, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("detector %s: %w", cfg.Manifest.Name, err)
+	}
+	d := &Detector{
+		cfg: cfg, closed: make(chan struct{}), free: make(chan *slot, cfg.Workers),
+		params:  family.Params{MinScore: cfg.MinScore, NMS: cfg.NMS, Labels: cfg.Manifest.Labels},
+		metrics: newMetrics(cfg.Metrics, cfg.Manifest.Name),
+	}
+	if d.decode, err = family.Lookup(cfg.Manifest.Family); err != nil {
+		return nil, fmt.Errorf("detector %s: %w", cfg.Manifest.Name, err)
+	}
+	if err := models.CheckFile(cfg.Path, cfg.Manifest); err != nil {
+		return nil, err
+	}
+	in := cfg.Manifest.Input
+	d.session, err = rt.Load(ort.Config{Path: cfg.Path, SHA256: cfg.Manifest.SHA256, Width: in.Width, Height: in.Height})
+	if err != nil {
+		return nil, fmt.Errorf("detector %s: %w", cfg.Manifest.Name, err)
+	}
+	if err := d.prepare(); err != nil {
+		_ = d.Close()
+		return nil, fmt.Errorf("detector %s: %w", cfg.Manifest.Name, err)
+	}
+	return d, nil
+}
+
+// prepare makes the slots and tries the model once.
+func (d *Detector) prepare() error {
+	for i := range d.cfg.Workers {
+		s := &slot{}
+		var err error
+		if s.box, err = prep.NewLetterbox(d.cfg.Manifest.Input); err != nil {
+			return err
+		}
+		if s.buffers, err = d.session.NewBuffers(); err != nil {
+			return err
+		}
+		if i == 0 {
+			if err := d.try(s); err != nil {
+				s.buffers.Close()
+				return err
+			}
+		}
+		d.free <- s
+		d.made++
+	}
+	return nil
+}
+
+func (d *Detector) try(s *slot) error {
+	g, err := s.box.Fill(s.buffers.Input(), grey{})
+	if err != nil {
+		return err
+	}
+	out, err := d.session.Run(s.buffers)
+	if err != nil {
+		return err
+	}
+	for _, t := range out {
+		for _, v := range t.Data {
+			if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+				return fmt.Errorf("%w: %s on an empty picture", family.ErrNotFinite, t)
+			}
+		}
+	}
+	_, err = d.decode(out, g, d.params)
+	return err
+}
+
+// Detect implements vision.Detector. Detections come best first. It waits for
+// a free worker, or until ctx ends; a running inference is not interrupted.
+func (d *Detector) Detect(ctx context.Context, f *media.Frame) ([]vision.Detection, error) {
+	if f == nil || f.Picture == nil {
+		return nil, errors.New("detect: the frame has no picture")
+	}
+	var s *slot
+	select {
+	case <-d.closed:
+		return nil, ErrClosed
+	case <-ctx.Done():
+		return nil, fmt.Errorf("detect: %w", context.Cause(ctx))
+	case s = <-d.free:
+	}
+	defer func() { d.free <- s }()
+	start := time.Now()
+	dets, err := d.run(s, f.Picture)
+	d.metrics.observe(time.Since(start), err)
+	if err != nil {
+		return nil, fmt.Errorf("detect with %s: %w", d.cfg.Manifest.Name, err)
+	}
+	return dets, nil
+}
+
+func (d *Detector) run(s *slot, p media.Picture) ([]vision.Detection, error) {
+	g, err := s.box.Fill(s.buffers.Input(), p)
+	if err != nil {
+		return nil, err
+	}
+	out, err := d.session.Run(s.buffers)
+	if err != nil {
+		return nil, err
+	}
+	return d.decode(out, g, d.params)
+}
+
+// Manifest returns the model's manifest, for evidence.
+func (d *Detector) Manifest() models.Manifest { return d.cfg.Manifest }
+
+// MinScore returns the score below which nothing is reported.
+func (d *Detector) MinScore() float64 { return d.cfg.MinScore }
+
+// Close waits for running inferences and frees the model. It is safe to call
+// twice.
+func (d *Detector) Close() (err error) {
+	d.once.Do(func() {
+		close(d.closed)
+		for range d.made {
+			select {
+			case s := <-d.free:
+				s.buffers.Close()
+			case <-time.After(30 * time.Second):
+				err = errors.New("close detector: an inference does not end")
+				return
+			}
+		}
+		err = d.session.Close()
+	})
+	return err
+}
+
+// grey is a picture without content.
+type grey struct{}
+
+func (grey) Size() (width, height int) { return 1280, 720 }
+
+func (grey) BGR(dst []byte, _, _ int) error {
+	for i := range dst {
+		dst[i] = 128
+	}
+	return nil
+}
+
+func (g grey) Gray(dst []byte, w, h int) error { return g.BGR(dst, w, h) }
+func (grey) Release()                          {}
