@@ -82,10 +82,14 @@ type insider struct {
 	label  string
 	box    geom.Box        // when last detected
 	seen   time.Time       // when last detected
-	zones  map[string]stay // zones it was in when last detected
+	zones  map[string]stay // zones it was in lately
 }
 
-type stay struct{ since, last time.Time } // first and latest detection inside
+// stay is an object's time in a zone.
+type stay struct {
+	since, last time.Time // first and latest detection inside
+	in          bool      // when last detected
+}
 
 // Observe implements Behaviour. One signal per object and zone. A track that is
 // predicted, not detected, keeps alive what was raised and raises nothing.
@@ -106,7 +110,7 @@ func (b *inside) Observe(s *vision.Scene) []events.Signal {
 		}
 		for _, z := range b.rule.Zones {
 			y, in := st.zones[z.Name]
-			if !in || t.Coasting(s.At) && y.last.Sub(y.since) < b.after {
+			if !in || !y.in || t.Coasting(s.At) && y.last.Sub(y.since) < b.after {
 				continue
 			}
 			out = append(out, b.signal(s.At, z.Name, st, t))
@@ -124,15 +128,18 @@ func (b *inside) update(at time.Time, st *insider, t *vision.Track) {
 	unit := geom.Point{X: t.Box.Width(), Y: t.Box.Height()}
 	for _, z := range b.rule.Zones {
 		y, was := st.zones[z.Name]
-		switch foot := t.Box.Foot(); {
-		case !z.Area.Contains(foot) && (!was || z.Area.Distance(foot, unit) > borderMargin):
-			if at.Sub(y.last) > insideMiss {
-				delete(st.zones, z.Name)
-			}
-		case !was || at.Sub(y.last) > insideMiss:
-			st.zones[z.Name] = stay{since: at, last: at}
+		foot := t.Box.Foot()
+		in := z.Area.Contains(foot) || y.in && z.Area.Distance(foot, unit) <= borderMargin
+		switch lately := was && at.Sub(y.last) <= insideMiss; {
+		case !in && !lately:
+			delete(st.zones, z.Name)
+		case !in:
+			y.in = false
+			st.zones[z.Name] = y
+		case !lately:
+			st.zones[z.Name] = stay{since: at, last: at, in: true}
 		default:
-			st.zones[z.Name] = stay{since: y.since, last: at}
+			st.zones[z.Name] = stay{since: y.since, last: at, in: true}
 		}
 	}
 }
@@ -194,8 +201,8 @@ type passer struct {
 	track vision.Track
 }
 
-// Observe implements Behaviour. A track that is first seen inside has not
-// entered; one that is lost inside has not left.
+// Observe implements Behaviour. A track that is first seen inside, or on the
+// border, has not entered; one that is lost inside has not left.
 func (b *passage) Observe(s *vision.Scene) []events.Signal {
 	var out []events.Signal
 	for i := range s.Tracks {
@@ -236,12 +243,11 @@ func (b *passage) Observe(s *vision.Scene) []events.Signal {
 // the border.
 func (p *passer) update(at time.Time, area geom.Polygon, t *vision.Track, after time.Duration) bool {
 	p.track = *t
-	foot := t.Box.Foot()
-	in := area.Contains(foot) ||
-		p.in && area.Distance(foot, geom.Point{X: t.Box.Width(), Y: t.Box.Height()}) <= borderMargin
+	foot, unit := t.Box.Foot(), geom.Point{X: t.Box.Width(), Y: t.Box.Height()}
+	in := area.Contains(foot) || p.in && area.Distance(foot, unit) <= borderMargin
 	switch {
-	case !p.known:
-		p.known, p.in = true, in
+	case !p.known: // on the border it is neither
+		p.known, p.in = area.EdgeDistance(foot, unit) > borderMargin, in
 		return false
 	case in == p.in:
 		p.other = time.Time{}

@@ -142,6 +142,12 @@ func (g Polygon) Distance(p, unit Point) float64 {
 	if g.Contains(p) {
 		return 0
 	}
+	return g.EdgeDistance(p, unit)
+}
+
+// EdgeDistance returns how far p is from the nearest edge, inside or outside, in
+// the units of Distance.
+func (g Polygon) EdgeDistance(p, unit Point) float64 {
 	d := math.Inf(1)
 	for i := range g.pts {
 		d = min(d, Segment{g.pts[i], g.pts[(i+1)%len(g.pts)]}.Distance(p, unit))

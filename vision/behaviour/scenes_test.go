@@ -1,0 +1,153 @@
+package behaviour_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/lifecycle"
+	"github.com/xacam/xacam/events/schedule"
+	"github.com/xacam/xacam/vision"
+	"github.com/xacam/xacam/vision/behaviour"
+	"github.com/xacam/xacam/vision/camera"
+	"github.com/xacam/xacam/vision/geom"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+// header is the first line of a scene: what it shows, when it begins and the
+// camera file, as JSON.
+type header struct {
+	Doc    string          `json:"doc"`
+	Start  time.Time       `json:"start"`
+	Camera json.RawMessage `json:"camera"`
+}
+
+// moment is each other line.
+type moment struct {
+	T      string `json:"t"` // since the start
+	Tracks []struct {
+		ID       uint64     `json:"id"`
+		Class    string     `json:"class"`
+		Score    float64    `json:"score"`
+		Box      [4]float64 `json:"box"`
+		Coasting bool       `json:"coasting"`
+	} `json:"tracks"`
+	Ended []uint64 `json:"ended"`
+}
+
+// TestScenes replays every recorded scene of every registered kind. A kind with
+// fewer than three scenes that raise something and three that do not fails:
+// adding a kind means adding its evidence.
+func TestScenes(t *testing.T) {
+	t.Parallel()
+	for _, kind := range behaviour.Kinds() {
+		paths, err := filepath.Glob(filepath.Join("..", "..", "testdata", "scenes", string(kind), "*.jsonl"))
+		require.NoError(t, err)
+		raising := 0
+		for _, path := range paths {
+			golden, _ := os.ReadFile(goldenOf(path))
+			if bytes.Contains(golden, []byte(" raised ")) {
+				raising++
+			}
+			t.Run(string(kind)+"/"+strings.TrimSuffix(filepath.Base(path), ".jsonl"), func(t *testing.T) {
+				t.Parallel()
+				got := play(t, path)
+				assert.Equal(t, got, play(t, path), "not the same twice")
+				if *update {
+					require.NoError(t, os.WriteFile(goldenOf(path), []byte(got), 0o600))
+				}
+				want, err := os.ReadFile(goldenOf(path))
+				require.NoError(t, err)
+				assert.Equal(t, string(want), got)
+			})
+		}
+		if !*update {
+			assert.GreaterOrEqual(t, raising, 3, "scenes of %s that raise an event", kind)
+			assert.GreaterOrEqual(t, len(paths)-raising, 3, "scenes of %s that raise none", kind)
+		}
+	}
+}
+
+func goldenOf(path string) string { return strings.TrimSuffix(path, ".jsonl") + ".golden" }
+
+// play runs the scene through the camera's behaviours and the lifecycle and
+// describes every change in one line.
+func play(t *testing.T, path string) string {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	lines := bufio.NewScanner(bytes.NewReader(raw))
+	require.True(t, lines.Scan(), "no header")
+	var h header
+	require.NoError(t, json.Unmarshal(lines.Bytes(), &h))
+	require.NotEmpty(t, h.Doc)
+	f, err := camera.DecodeJSON(h.Camera)
+	require.NoError(t, err)
+	plan, err := f.Build(camera.Options{Calendar: schedule.Calendar{Location: time.FixedZone("", 7*3600)}})
+	require.NoError(t, err)
+	engine, err := lifecycle.NewEngine(lifecycle.Config{Source: f.Source(), Rules: plan.Delays})
+	require.NoError(t, err)
+
+	var out strings.Builder
+	fmt.Fprintf(&out, "# %s\n", h.Doc)
+	before := map[uint64]vision.Track{}
+	for lines.Scan() {
+		var m moment
+		require.NoError(t, json.Unmarshal(lines.Bytes(), &m))
+		d, err := time.ParseDuration(m.T)
+		require.NoError(t, err)
+		s := scene(f.Camera, h.Start.Add(d).UTC(), &m, before)
+		var signals []events.Signal
+		for _, b := range plan.Behaviours {
+			signals = append(signals, b.Observe(s)...)
+		}
+		for _, c := range engine.Step(s.At, signals) {
+			describe(t, &out, h.Start, &c.Event)
+		}
+	}
+	return out.String()
+}
+
+func describe(t *testing.T, out *strings.Builder, start time.Time, e *events.Event) {
+	t.Helper()
+	if e.State == events.StateCleared {
+		fmt.Fprintf(out, "cleared %s %s %s: held until %s\n", e.Rule.Name, e.Zone, e.Object, e.ClearedAt.Sub(start))
+		return
+	}
+	attributes, err := json.Marshal(e.Attributes)
+	require.NoError(t, err)
+	fmt.Fprintf(out, "%s raised %s %s %s %s %s\n  %s\n  %s\n", e.OccurredAt.Sub(start), e.Rule.Name, e.Zone, e.Object, e.Severity, attributes, e.Why.VI, e.Why.EN)
+}
+
+// scene makes what the tracker would have made.
+func scene(slug string, at time.Time, m *moment, before map[uint64]vision.Track) *vision.Scene {
+	s := &vision.Scene{Camera: slug, At: at, Ended: m.Ended}
+	for _, l := range m.Tracks {
+		box := geom.Box{Min: geom.Point{X: l.Box[0], Y: l.Box[1]}, Max: geom.Point{X: l.Box[2], Y: l.Box[3]}}
+		t := vision.Track{ID: l.ID, Label: l.Class, Score: l.Score, Box: box, Prev: box, First: at, Seen: at}
+		if b, ok := before[l.ID]; ok {
+			t.Prev, t.First = b.Box, b.First
+			if l.Coasting {
+				t.Seen = b.Seen
+			}
+		}
+		before[l.ID] = t
+		s.Tracks = append(s.Tracks, t)
+	}
+	for _, id := range m.Ended {
+		delete(before, id)
+	}
+	return s
+}
