@@ -2,8 +2,8 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
+	"strconv"
 
 	"github.com/gin-gonic/gin"
 
@@ -13,13 +13,8 @@ import (
 // snapshotType is the EvidenceRef.Type that has an address of its own.
 const snapshotType = "snapshot"
 
-// listJSON is one page of a list. Next is null on the last page.
-type listJSON struct {
-	Items []json.RawMessage `json:"items"`
-	Next  *string           `json:"next"`
-}
-
-// listEvents answers one page of events, newest first.
+// listEvents answers one page of events, newest first: {"items": […], "next":
+// cursor of the next page, null on the last}.
 func (s *Server) listEvents(c *gin.Context) {
 	q, err := parseEventQuery(c.Request.URL.RawQuery, listParams(), s.cfg.Kinds)
 	if err != nil {
@@ -35,19 +30,23 @@ func (s *Server) listEvents(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	var out listJSON
+	next := []byte("null")
 	if len(found) > q.Page.Limit {
 		found = found[:q.Page.Limit]
-		out.Next = &found[len(found)-1].ID
+		next = strconv.AppendQuote(nil, found[len(found)-1].ID) // a UUID has nothing to escape
 	}
-	out.Items = make([]json.RawMessage, len(found))
+	body := append(make([]byte, 0, (len(found)+1)*1024), `{"items":[`...)
 	for i := range found {
-		if out.Items[i], err = s.encodeEvent(&found[i]); err != nil {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		if body, err = s.encodeEvent(body, &found[i]); err != nil {
 			s.fail(c, err)
 			return
 		}
 	}
-	s.writeJSON(c, http.StatusOK, out)
+	body = append(append(append(body, `],"next":`...), next...), '}')
+	write(c, http.StatusOK, "application/json", body)
 }
 
 // getEvent answers one event.
@@ -56,7 +55,7 @@ func (s *Server) getEvent(c *gin.Context) {
 	if !ok {
 		return
 	}
-	body, err := s.encodeEvent(&ev)
+	body, err := s.encodeEvent(nil, &ev)
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -80,13 +79,4 @@ func (s *Server) event(c *gin.Context) (events.Event, bool) {
 		return events.Event{}, false
 	}
 	return ev, true
-}
-
-// evidenceURL returns the address of a file of event id, relative to the
-// server; "" for files that have none yet.
-func evidenceURL(id string, ref events.EvidenceRef) string {
-	if ref.Type != snapshotType {
-		return ""
-	}
-	return pathEvents + "/" + id + "/snapshot"
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -24,13 +25,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/eventstest"
 )
 
 func TestMain(m *testing.M) {
 	for _, contentType := range []string{"image/jpeg", "multipart/byteranges"} {
 		openapi3filter.RegisterBodyDecoder(contentType, openapi3filter.FileBodyDecoder)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(eventstest.M{M: m})
 }
 
 // memLog is a change log in memory with the guarantees that ChangeReader asks
@@ -170,7 +172,7 @@ func testEvent(n int) events.Event {
 		Kind: kinds[n%3], State: events.StateRaised, Severity: events.Severities()[n%5],
 		Source: events.Source{Type: "camera", ID: fmt.Sprintf("cam-%d", n%4), Name: "Cổng chợ An Thạnh", Hamlet: "an-thuong"},
 		Place:  events.Place{Commune: "31615", Lat: new(9.69), Lon: new(106.16)}, Zone: fmt.Sprintf("zone-%d", n%2),
-		Rule: events.RuleRef{Name: "cam-vao-dem", Version: 3}, Object: fmt.Sprint(n), OccurredAt: at,
+		Rule: events.RuleRef{Name: "cam-vao-dem", Version: 3}, Object: strconv.Itoa(n), OccurredAt: at,
 		Why:        events.Text{VI: "Một người ở trong vùng «san-cho» <lúc 22:14>.", EN: "A person\nin the zone."},
 		Attributes: map[string]any{"count": 3},
 		Workflow:   events.Workflow{State: "new"},
@@ -346,8 +348,14 @@ func (c *contract) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// answer is a response whose body was read and closed.
+type answer struct {
+	StatusCode int
+	Header     http.Header
+}
+
 // do sends a request with headers given as name, value, name, value.
-func (p *peer) do(method, path string, headers ...string) (*http.Response, string) {
+func (p *peer) do(method, path string, headers ...string) (answer, string) {
 	p.tb.Helper()
 	r, err := http.NewRequestWithContext(context.Background(), method, p.base+path, http.NoBody)
 	require.NoError(p.tb, err)
@@ -362,10 +370,10 @@ func (p *peer) do(method, path string, headers ...string) (*http.Response, strin
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(p.tb, err)
-	return resp, string(body)
+	return answer{resp.StatusCode, resp.Header}, string(body)
 }
 
-func (p *peer) get(path string, headers ...string) (*http.Response, string) {
+func (p *peer) get(path string, headers ...string) (answer, string) {
 	p.tb.Helper()
 	return p.do(http.MethodGet, path, headers...)
 }

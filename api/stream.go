@@ -21,17 +21,15 @@ const endTimeout = 200 * time.Millisecond
 
 // frame returns ev as one message of a stream, nil when it has no JSON form.
 func (s *Server) frame(ev *events.Event) []byte {
-	data, err := s.encodeEvent(ev)
+	b := append(make([]byte, 0, 1024), "id: "...)
+	b = strconv.AppendInt(b, ev.Sequence, 10)
+	b = append(b, "\nevent: change\ndata: "...)
+	b, err := s.encodeEvent(b, ev) // one line
 	if err != nil {
 		s.metrics.unencodable.Inc()
 		s.cfg.Log.Error("event left out of streams", "event", ev.ID, "err", err)
 		return nil
 	}
-	b := make([]byte, 0, len(data)+48)
-	b = append(b, "id: "...)
-	b = strconv.AppendInt(b, ev.Sequence, 10)
-	b = append(b, "\nevent: change\ndata: "...)
-	b = append(b, data...) // one line
 	return append(b, "\n\n"...)
 }
 
