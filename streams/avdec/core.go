@@ -9,12 +9,13 @@ import "C"
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"unsafe"
 )
 
 const (
-	scaleFlags   = C.SWS_AREA | C.SWS_ACCURATE_RND // see BenchmarkBGR and TestScaleFidelity for why
+	scaleFlags   = C.SWS_AREA | C.SWS_ACCURATE_RND // see BenchmarkBGR for why
 	maxScalers   = 4                               // idle ones kept by a decoder
 	maxFree      = 4                               // idle frame headers kept by a decoder
 	maxDimension = 16384
@@ -56,7 +57,7 @@ func (s *store) recycle(f *C.AVFrame) {
 		s.free = append(s.free, f)
 		return
 	}
-	C.av_frame_free(&f)
+	C.xav_free_frame(f)
 }
 
 // count adds n to the number of pictures that are out.
@@ -79,7 +80,7 @@ func (s *store) close() {
 	defer s.mu.Unlock()
 	s.closed = true
 	for _, f := range s.free {
-		C.av_frame_free(&f)
+		C.xav_free_frame(f)
 	}
 	for _, c := range s.scalers {
 		c.free()
@@ -139,9 +140,9 @@ func (s *store) borrow(f *C.AVFrame, w, h int, format C.int) (*scaler, error) {
 func (s *store) idle(key scaleKey) *scaler {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := len(s.scalers) - 1; i >= 0; i-- {
-		if c := s.scalers[i]; c.key == key {
-			s.scalers = append(s.scalers[:i], s.scalers[i+1:]...)
+	for i, c := range s.scalers {
+		if c.key == key {
+			s.scalers = slices.Delete(s.scalers, i, i+1)
 			return c
 		}
 	}
@@ -159,6 +160,6 @@ func (s *store) giveBack(c *scaler) {
 	s.scalers = append(s.scalers, c)
 	if len(s.scalers) > maxScalers {
 		s.scalers[0].free()
-		s.scalers = append(s.scalers[:0], s.scalers[1:]...)
+		s.scalers = slices.Delete(s.scalers, 0, 1)
 	}
 }

@@ -219,7 +219,7 @@ func (d *Decoder) send(au *media.AccessUnit, size int) error {
 	if au.Key {
 		key = 1
 	}
-	switch rc := C.xav_send(d.raw, d.packet, C.int(size), C.int64_t(d.units), key); { //nolint:gosec // counts access units
+	switch rc := C.xav_send(d.raw, d.packet, C.int(size), C.int64_t(d.units), key); {
 	case rc == -C.ENOMEM:
 		return errMemory
 	case rc < 0:
@@ -264,7 +264,7 @@ func (d *Decoder) receive() error {
 func (d *Decoder) deliver(f *C.AVFrame) {
 	t := d.times[uint64(f.pts)%window]
 	switch {
-	case t.unit == 0 || int64(f.pts) != int64(t.unit): //nolint:gosec // counts access units
+	case t.unit == 0 || int64(f.pts) != int64(t.unit):
 		d.stats.Errors++ // a picture of an access unit long gone
 		d.store.recycle(f)
 		return
@@ -338,7 +338,8 @@ func (d *Decoder) free() {
 		d.ctx.Free()
 		d.ctx, d.raw = nil, nil
 	}
-	C.av_packet_free(&d.packet)
+	C.xav_free_packet(d.packet)
+	d.packet = nil
 	d.out = nil
 	d.store.close()
 }

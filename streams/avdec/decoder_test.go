@@ -20,36 +20,40 @@ import (
 	"github.com/xacam/xacam/streams/media"
 )
 
-var x264 = []string{"-c:v", "libx264", "-preset", "veryfast", "-g", "12", "-threads", "1"}
+// x264 returns ffmpeg's arguments for H.264 with a key picture at least every
+// 12, and then args.
+func x264(args ...string) []string {
+	return append([]string{"-c:v", "libx264", "-preset", "veryfast", "-g", "12", "-threads", "1"}, args...)
+}
 
 func TestDecoderMatchesFFmpeg(t *testing.T) {
 	t.Parallel()
 	made := func(size string, args ...string) func(testing.TB) string {
-		return func(tb testing.TB) string { return clip(tb, "a.mp4", size, 25, args...) }
+		return func(tb testing.TB) string { tb.Helper(); return clip(tb, "a.mp4", size, 25, args...) }
 	}
 	given := func(name string) func(testing.TB) string {
-		return func(tb testing.TB) string { return asset(tb, name) }
+		return func(tb testing.TB) string { tb.Helper(); return asset(tb, name) }
 	}
 	hevc := []string{"-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:pools=1:frame-threads=1"}
 	tests := map[string]struct {
 		path          func(testing.TB) string
-		width, height int // upright
-		w, h          int // of the comparison
+		width, height int     // upright
+		w, h          int     // of the comparison
 		mean          float64 // ffmpeg turns before it scales: chroma rows and columns change roles
 		largest       int
 	}{
-		"B-frames":              {made("320x240", append(x264, "-bf", "3")...), 320, 240, 160, 120, 0.02, 2},
-		"no B-frames":           {made("320x240", append(x264, "-bf", "0")...), 320, 240, 320, 240, 0.02, 2},
-		"odd reduction":         {made("642x362", x264...), 642, 362, 417, 233, 0.02, 2},
-		"enlarged":              {made("160x120", x264...), 160, 120, 416, 312, 0.02, 2},
-		"full range":            {made("320x240", append(x264, "-pix_fmt", "yuvj420p")...), 320, 240, 160, 120, 0.02, 2},
-		"4:4:4":                 {made("320x240", append(x264, "-pix_fmt", "yuv444p")...), 320, 240, 160, 120, 0.02, 2},
-		"10 bits":               {made("320x240", append(x264, "-pix_fmt", "yuv420p10le")...), 320, 240, 160, 120, 0.02, 2},
-		"gray":                  {made("320x240", append(x264, "-pix_fmt", "gray")...), 320, 240, 160, 120, 0.02, 2},
-		"BT.709":                {made("320x240", append(x264, "-colorspace", "bt709")...), 320, 240, 160, 120, 0.02, 2},
+		"B-frames":              {made("320x240", x264("-bf", "3")...), 320, 240, 160, 120, 0.02, 2},
+		"no B-frames":           {made("320x240", x264("-bf", "0")...), 320, 240, 320, 240, 0.02, 2},
+		"odd reduction":         {made("642x362", x264()...), 642, 362, 417, 233, 0.02, 2},
+		"enlarged":              {made("160x120", x264()...), 160, 120, 416, 312, 0.02, 2},
+		"full range":            {made("320x240", x264("-pix_fmt", "yuvj420p")...), 320, 240, 160, 120, 0.02, 2},
+		"4:4:4":                 {made("320x240", x264("-pix_fmt", "yuv444p")...), 320, 240, 160, 120, 0.02, 2},
+		"10 bits":               {made("320x240", x264("-pix_fmt", "yuv420p10le")...), 320, 240, 160, 120, 0.02, 2},
+		"gray":                  {made("320x240", x264("-pix_fmt", "gray")...), 320, 240, 160, 120, 0.02, 2},
+		"BT.709":                {made("320x240", x264("-colorspace", "bt709")...), 320, 240, 160, 120, 0.02, 2},
 		"H.265":                 {made("320x240", hevc...), 320, 240, 160, 120, 0.02, 2},
 		"H.265 10 bits":         {made("320x240", append(hevc, "-pix_fmt", "yuv420p10le")...), 320, 240, 160, 120, 0.02, 2},
-		"interlaced":            {made("320x240", append(x264, "-flags", "+ilme+ildct", "-x264-params", "interlaced=1")...), 320, 240, 160, 120, 0.02, 2},
+		"interlaced":            {made("320x240", x264("-flags", "+ilme+ildct", "-x264-params", "interlaced=1")...), 320, 240, 160, 120, 0.02, 2},
 		"real":                  {given("one-by-one-person-detection.mp4"), 768, 432, 416, 234, 0.02, 2},
 		"real, H.265 1080p":     {given("retail_hevc_1080p.mp4"), 1920, 1080, 416, 234, 0.02, 2},
 		"real, deep reordering": {given("highway_27260.mp4"), 1280, 720, 416, 234, 0.02, 2},
@@ -105,8 +109,8 @@ func TestDecoderDelay(t *testing.T) {
 		args  []string
 		delay int
 	}{
-		"none without B-frames":     {append(slices.Clone(x264), "-bf", "0"), 0},
-		"reordering and no further": {append(slices.Clone(x264), "-bf", "1", "-b_strategy", "0"), 1},
+		"none without B-frames":     {x264("-bf", "0"), 0},
+		"reordering and no further": {x264("-bf", "1", "-b_strategy", "0"), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -136,7 +140,7 @@ func TestDecoderChangesSize(t *testing.T) {
 	var both []byte
 	for i, size := range []string{"320x240", "640x360", "160x120"} {
 		one := filepath.Join(dir, strconv.Itoa(i)+".h264")
-		ffmpeg(t, append(append([]string{"-f", "lavfi", "-i", "testsrc2=rate=25:size=" + size, "-frames:v", "20"}, x264...), one)...)
+		ffmpeg(t, append(append([]string{"-f", "lavfi", "-i", "testsrc2=rate=25:size=" + size, "-frames:v", "20"}, x264()...), one)...)
 		b, err := os.ReadFile(one)
 		require.NoError(t, err)
 		both = append(both, b...)
@@ -158,7 +162,7 @@ func TestDecoderChangesSize(t *testing.T) {
 
 func TestDecoderStartsAtKey(t *testing.T) {
 	t.Parallel()
-	file := open(t, clip(t, "a.mp4", "320x240", 40, append(slices.Clone(x264), "-bf", "0", "-sc_threshold", "0")...))
+	file := open(t, clip(t, "a.mp4", "320x240", 40, x264("-bf", "0", "-sc_threshold", "0")...))
 	all := units(t, file, -1)
 	d := newDecoder(t, avdec.Config{Format: file.Format()})
 	frames := decode(t, d, all[5:])
@@ -203,8 +207,8 @@ func TestDecoderAfterLoss(t *testing.T) {
 
 func TestDecoderSurvivesBrokenInput(t *testing.T) {
 	t.Parallel()
-	path := clip(t, "a.mp4", "320x240", 60, append(slices.Clone(x264), "-bf", "2")...)
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test wants the same numbers every time
+	path := clip(t, "a.mp4", "320x240", 60, x264("-bf", "2")...)
+	random := rand.New(rand.NewPCG(1, 2))
 	breakers := map[string]func([]byte) []byte{
 		"truncated": func(b []byte) []byte { return b[:len(b)*2/3] },
 		"bits":      func(b []byte) []byte { b[len(b)/2] ^= 0x55; return b },
@@ -246,7 +250,7 @@ func TestDecoderSurvivesBrokenInput(t *testing.T) {
 
 func TestDecoderEffort(t *testing.T) {
 	t.Parallel()
-	file := open(t, clip(t, "a.mp4", "320x240", 60, append(slices.Clone(x264), "-bf", "2", "-sc_threshold", "0")...))
+	file := open(t, clip(t, "a.mp4", "320x240", 60, x264("-bf", "2", "-sc_threshold", "0")...))
 	all := units(t, file, -1)
 	d := newDecoder(t, avdec.Config{Format: file.Format(), Effort: avdec.KeyOnly})
 	var pts []time.Duration
@@ -283,12 +287,12 @@ func TestDecoderEffort(t *testing.T) {
 // their decoders are closed.
 func TestRelease(t *testing.T) {
 	t.Parallel()
-	file := open(t, clip(t, "a.mp4", "320x240", 30, x264...))
+	file := open(t, clip(t, "a.mp4", "320x240", 30, x264()...))
 	all := units(t, file, -1)
 	var wg sync.WaitGroup
 	for seed := range uint64(20) {
 		wg.Go(func() {
-			random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test wants the same numbers every time
+			random := rand.New(rand.NewPCG(seed, 0))
 			d, err := avdec.New(avdec.Config{Format: file.Format()})
 			if !assert.NoError(t, err) {
 				return
@@ -332,7 +336,7 @@ func TestRelease(t *testing.T) {
 
 // TestMemoryIsFlat opens, uses and closes decoders and files many times.
 func TestMemoryIsFlat(t *testing.T) { //nolint:paralleltest // it measures the process
-	path := clip(t, "a.mp4", "640x480", 10, x264...)
+	path := clip(t, "a.mp4", "640x480", 10, x264()...)
 	round := func() {
 		file, err := avdec.Open(path)
 		require.NoError(t, err)
@@ -397,7 +401,7 @@ func TestConfig(t *testing.T) {
 // FuzzDecode feeds bytes as NAL units between good ones. Nothing may crash,
 // and no frame may be lost track of.
 func FuzzDecode(f *testing.F) {
-	file := open(f, clip(f, "a.mp4", "64x64", 8, append(slices.Clone(x264), "-bf", "1")...))
+	file := open(f, clip(f, "a.mp4", "64x64", 8, x264("-bf", "1")...))
 	format := file.Format()
 	good := units(f, file, -1)
 	for _, au := range good {

@@ -65,7 +65,7 @@ func OpenFile(cfg FileConfig) (*File, error) {
 	}
 	f := &File{cfg: cfg, base: astiav.NoPtsValue}
 	if err := f.open(); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("open video %s: %w", cfg.Path, err)
 	}
 	return f, nil
@@ -371,4 +371,3 @@ func underlying(err error) error {
 	}
 	return err
 }
-

@@ -44,24 +44,33 @@ func TestReadFrame(t *testing.T) {
 		last   time.Duration
 	}{
 		"MPEG-4 part 2 in AVI": {func(tb testing.TB) string {
+			tb.Helper()
 			return clip(tb, "a.avi", "320x240", 30, "-c:v", "mpeg4", "-bf", "2")
 		}, "mpeg4", 30, 1160 * time.Millisecond},
 		"Motion JPEG": {func(tb testing.TB) string {
+			tb.Helper()
 			return clip(tb, "a.mkv", "320x240", 20, "-c:v", "mjpeg", "-pix_fmt", "yuvj422p")
 		}, "mjpeg", 20, 760 * time.Millisecond},
 		"packed RGB": {func(tb testing.TB) string {
+			tb.Helper()
 			return clip(tb, "a.nut", "320x240", 5, "-c:v", "rawvideo", "-pix_fmt", "rgb24")
 		}, "rawvideo", 5, 160 * time.Millisecond},
 		"H.264": {func(tb testing.TB) string {
-			return clip(tb, "a.mp4", "320x240", 30, append(slices.Clone(x264), "-bf", "3")...)
+			tb.Helper()
+			return clip(tb, "a.mp4", "320x240", 30, x264("-bf", "3")...)
 		}, "h264", 30, 1160 * time.Millisecond},
 		"H.264 without times": {func(tb testing.TB) string {
-			return clip(tb, "a.h264", "320x240", 30, append(slices.Clone(x264), "-bf", "0")...)
+			tb.Helper()
+			return clip(tb, "a.h264", "320x240", 30, x264("-bf", "0")...)
 		}, "h264", 30, 1160 * time.Millisecond},
 		"H.264 in a transport stream": {func(tb testing.TB) string {
-			return clip(tb, "a.ts", "320x240", 30, append(slices.Clone(x264), "-bf", "3")...)
+			tb.Helper()
+			return clip(tb, "a.ts", "320x240", 30, x264("-bf", "3")...)
 		}, "h264", 30, 1160 * time.Millisecond},
-		"real": {func(tb testing.TB) string { return asset(tb, "highway_320x240.avi") }, "mpeg4", 1699, 28334 * time.Millisecond},
+		"real": {func(tb testing.TB) string {
+			tb.Helper()
+			return asset(tb, "highway_320x240.avi")
+		}, "mpeg4", 1699, 28334 * time.Millisecond},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -103,7 +112,7 @@ func TestReadFrame(t *testing.T) {
 // TestRotation compares all four turns with ffmpeg's own.
 func TestRotation(t *testing.T) {
 	t.Parallel()
-	plain := clip(t, "plain.mp4", "320x240", 3, append(slices.Clone(x264), "-bf", "0")...)
+	plain := clip(t, "plain.mp4", "320x240", 3, x264("-bf", "0")...)
 	for name, tt := range map[string]struct {
 		rotation, w, h int
 	}{
@@ -144,10 +153,10 @@ func TestNext(t *testing.T) {
 		args  []string
 		sets  int
 	}{
-		"MP4":              {"a.mp4", media.H264, append(slices.Clone(x264), "-bf", "2"), 2},
-		"Matroska":         {"a.mkv", media.H264, append(slices.Clone(x264), "-bf", "2"), 2},
-		"transport stream": {"a.ts", media.H264, append(slices.Clone(x264), "-bf", "2"), 2},
-		"AVI":              {"a.avi", media.H264, append(slices.Clone(x264), "-bf", "0"), 2},
+		"MP4":              {"a.mp4", media.H264, x264("-bf", "2"), 2},
+		"Matroska":         {"a.mkv", media.H264, x264("-bf", "2"), 2},
+		"transport stream": {"a.ts", media.H264, x264("-bf", "2"), 2},
+		"AVI":              {"a.avi", media.H264, x264("-bf", "0"), 2},
 		"H.265 MP4":        {"a.mp4", media.H265, hevc, 3},
 		"H.265 Matroska":   {"a.mkv", media.H265, hevc, 3},
 	} {
@@ -196,7 +205,7 @@ func TestNext(t *testing.T) {
 
 func TestFileIsDeterministic(t *testing.T) {
 	t.Parallel()
-	path := clip(t, "a.mp4", "640x360", 20, append(slices.Clone(x264), "-bf", "2")...)
+	path := clip(t, "a.mp4", "640x360", 20, x264("-bf", "2")...)
 	f := open(t, path)
 	sum := func() [32]byte {
 		h := sha256.New()
@@ -225,7 +234,7 @@ func TestOpenErrors(t *testing.T) {
 	}
 	audio := filepath.Join(dir, "audio.mp4")
 	ffmpeg(t, "-f", "lavfi", "-i", "sine=duration=1", "-c:a", "aac", audio)
-	whole, err := os.ReadFile(clip(t, "a.mp4", "320x240", 30, x264...))
+	whole, err := os.ReadFile(clip(t, "a.mp4", "320x240", 30, x264()...))
 	require.NoError(t, err)
 	for name, tt := range map[string]struct{ path, want string }{
 		"missing":       {filepath.Join(dir, "missing.mp4"), "no such file or directory"},
@@ -250,7 +259,7 @@ func TestOpenErrors(t *testing.T) {
 
 func TestCutOffFile(t *testing.T) {
 	t.Parallel()
-	path := clip(t, "a.mp4", "320x240", 200, append(slices.Clone(x264), "-movflags", "faststart")...)
+	path := clip(t, "a.mp4", "320x240", 200, x264("-movflags", "faststart")...)
 	b, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path, b[:len(b)/2], 0o600))
@@ -279,7 +288,7 @@ func TestCutOffFile(t *testing.T) {
 
 func TestBrokenFiles(t *testing.T) {
 	t.Parallel()
-	path := clip(t, "a.mp4", "320x240", 30, x264...)
+	path := clip(t, "a.mp4", "320x240", 30, x264()...)
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
 	for at := 0; at < len(whole); at += max(1, len(whole)/40) {
@@ -314,7 +323,7 @@ func TestNextOfOtherCodec(t *testing.T) {
 
 func TestPictureTargets(t *testing.T) {
 	t.Parallel()
-	f := open(t, clip(t, "a.mp4", "320x240", 3, x264...))
+	f := open(t, clip(t, "a.mp4", "320x240", 3, x264()...))
 	p := pictures(t, f, 1)[0].Picture
 	b := make([]byte, 3*16*16)
 	assert.NoError(t, p.BGR(b, 16, 16))
@@ -334,7 +343,7 @@ func TestWriter(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.mp4")
 	writer, err := avdec.NewWriter(avdec.WriterConfig{Path: path, Width: w, Height: h, FPS: 10})
 	require.NoError(t, err)
-	source := open(t, clip(t, "a.mp4", "320x240", n, x264...))
+	source := open(t, clip(t, "a.mp4", "320x240", n, x264()...))
 	var sent [][]byte
 	for i, frame := range pictures(t, source, n) {
 		b := make([]byte, 3*w*h)

@@ -7,6 +7,16 @@
 #include <libavutil/pixdesc.h>
 #include <string.h>
 
+void xav_free_frame(AVFrame *f)
+{
+	av_frame_free(&f);
+}
+
+void xav_free_packet(AVPacket *p)
+{
+	av_packet_free(&p);
+}
+
 int xav_reserve(AVPacket *p, int size)
 {
 	size_t need = (size_t)size + AV_INPUT_BUFFER_PADDING_SIZE;

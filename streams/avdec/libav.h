@@ -14,6 +14,10 @@
 // What of the stream is decoded; the order is that of Go's Effort.
 enum { XAV_FULL, XAV_NO_LOOP_FILTER, XAV_KEY_ONLY };
 
+// Free what the pointer leads to; nothing when it is null.
+void xav_free_frame(AVFrame *f);
+void xav_free_packet(AVPacket *p);
+
 // Makes room for size bytes and libavcodec's padding in the packet's own
 // buffer, which is kept from call to call. Returns 0 or an AVERROR.
 int xav_reserve(AVPacket *p, int size);

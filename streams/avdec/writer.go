@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 	"unsafe"
 
@@ -116,8 +115,11 @@ func (w *Writer) openEncoder(cfg WriterConfig) error {
 	options := astiav.NewDictionary()
 	defer options.Free()
 	for _, o := range [][2]string{
-		{"preset", "veryfast"}, {"crf", "23"}, {"bf", strconv.Itoa(0)},
-		{"colorspace", "smpte170m"}, {"color_range", "tv"},
+		{"preset", "veryfast"},
+		{"crf", "23"},
+		{"bf", "0"},
+		{"colorspace", "smpte170m"},
+		{"color_range", "tv"},
 	} {
 		if err := options.Set(o[0], o[1], 0); err != nil {
 			return err
@@ -225,7 +227,7 @@ func (w *Writer) Close() error {
 
 func (w *Writer) free() {
 	if w.file != nil {
-		w.file.Close()
+		_ = w.file.Close() // there is an error to report already
 		w.file = nil
 	}
 	if w.output != nil {
