@@ -35,10 +35,11 @@ type session struct {
 	clk     clock
 	ssrc    uint32
 	ended   bool
-	emitted bool      // an access unit was handed out
-	gap     bool      // to be told with the next access unit
-	last    time.Time // when a unit came last, whether handed out or not
-	lost    uint64    // as told to the metrics
+	emitted bool          // an access unit was handed out
+	zero    time.Duration // PTS of the first access unit handed out
+	gap     bool          // to be told with the next access unit
+	last    time.Time     // when a unit came last, whether handed out or not
+	lost    uint64        // as told to the metrics
 }
 
 // Session connects once and hands video to the handler until ctx ends, which
@@ -336,7 +337,10 @@ func (s *session) take(u unit) {
 		s.gap = true // new sequence, but its sets are not whole yet
 		return
 	}
-	au := &media.AccessUnit{PTS: t.PTS, Captured: t.Captured, Key: isKey, Gap: s.gap && s.emitted, NALUs: nalus}
+	if !s.emitted {
+		s.zero = t.PTS
+	}
+	au := &media.AccessUnit{PTS: t.PTS - s.zero, Captured: t.Captured, Key: isKey, Gap: s.gap && s.emitted, NALUs: nalus}
 	s.gap = false
 	size := uint64(au.Size()) //nolint:gosec // not negative
 	st.units.Add(1)

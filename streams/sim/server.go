@@ -15,7 +15,6 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/auth"
-	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
 	"golang.org/x/sync/errgroup"
 )
@@ -186,7 +185,7 @@ func (s *Server) start(ctx context.Context) (*gortsplib.Server, error) {
 	var lastErr error
 	for range 20 {
 		g := &gortsplib.Server{
-			Handler:     &handler{s: s},
+			Handler:     &handler{s: s, playing: map[*gortsplib.ServerConn]joining{}},
 			RTSPAddress: s.cfg.Listen,
 			// 4096 packets are 6 MB: a large key frame for a slow reader.
 			WriteQueueSize:           4096,
@@ -303,82 +302,3 @@ func (c *conn) Close() error {
 	}
 	return c.Conn.Close()
 }
-
-// handler answers requests.
-type handler struct{ s *Server }
-
-var (
-	_ gortsplib.ServerHandlerOnDescribe         = (*handler)(nil)
-	_ gortsplib.ServerHandlerOnSetup            = (*handler)(nil)
-	_ gortsplib.ServerHandlerOnPlay             = (*handler)(nil)
-	_ gortsplib.ServerHandlerOnPause            = (*handler)(nil)
-	_ gortsplib.ServerHandlerOnSessionClose     = (*handler)(nil)
-	_ gortsplib.ServerHandlerOnStreamWriteError = (*handler)(nil)
-	_ gortsplib.ServerHandlerOnPacketsLost      = (*handler)(nil)
-	_ gortsplib.ServerHandlerOnDecodeError      = (*handler)(nil)
-)
-
-// find checks the log-in and the path.
-func (h *handler) find(c *gortsplib.ServerConn, req *base.Request, path string) (*Stream, *base.Response, error) {
-	if h.s.cfg.User != "" && !c.VerifyCredentials(req, h.s.cfg.User, h.s.cfg.Password) {
-		return nil, &base.Response{StatusCode: base.StatusUnauthorized}, liberrors.ErrServerAuth{}
-	}
-	st := h.s.streams[strings.Trim(path, "/")]
-	if st == nil {
-		return nil, &base.Response{StatusCode: base.StatusNotFound}, nil
-	}
-	return st, &base.Response{StatusCode: base.StatusOK}, nil
-}
-
-// OnDescribe implements gortsplib.ServerHandlerOnDescribe.
-func (h *handler) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.Response, *gortsplib.ServerStream, error) {
-	st, res, err := h.find(ctx.Conn, ctx.Request, ctx.Path)
-	if st == nil {
-		return res, nil, err
-	}
-	return res, st.out, nil
-}
-
-// OnSetup implements gortsplib.ServerHandlerOnSetup.
-func (h *handler) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response, *gortsplib.ServerStream, error) {
-	st, res, err := h.find(ctx.Conn, ctx.Request, ctx.Path)
-	if st == nil {
-		return res, nil, err
-	}
-	return res, st.out, nil
-}
-
-// OnPlay implements gortsplib.ServerHandlerOnPlay.
-func (h *handler) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Response, error) {
-	if st := h.s.streams[strings.Trim(ctx.Path, "/")]; st != nil {
-		st.join(ctx.Session)
-	}
-	return &base.Response{StatusCode: base.StatusOK}, nil
-}
-
-// OnPause implements gortsplib.ServerHandlerOnPause.
-func (h *handler) OnPause(ctx *gortsplib.ServerHandlerOnPauseCtx) (*base.Response, error) {
-	h.leave(ctx.Session)
-	return &base.Response{StatusCode: base.StatusOK}, nil
-}
-
-// OnSessionClose implements gortsplib.ServerHandlerOnSessionClose.
-func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) { h.leave(ctx.Session) }
-
-func (h *handler) leave(s *gortsplib.ServerSession) {
-	for _, st := range h.s.streams {
-		st.leave(s)
-	}
-}
-
-// OnStreamWriteError implements gortsplib.ServerHandlerOnStreamWriteError. A
-// reader that cannot follow loses packets, like behind a real camera.
-func (h *handler) OnStreamWriteError(ctx *gortsplib.ServerHandlerOnStreamWriteErrorCtx) {
-	h.s.cfg.Log.Debug("reader of a simulated camera cannot follow", "error", ctx.Error)
-}
-
-// OnPacketsLost implements gortsplib.ServerHandlerOnPacketsLost.
-func (*handler) OnPacketsLost(*gortsplib.ServerHandlerOnPacketsLostCtx) {}
-
-// OnDecodeError implements gortsplib.ServerHandlerOnDecodeError.
-func (*handler) OnDecodeError(*gortsplib.ServerHandlerOnDecodeErrorCtx) {}
