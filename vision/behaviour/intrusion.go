@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/xacam/xacam/events"
@@ -160,7 +161,7 @@ func (b *inside) adopt(s *vision.Scene, t *vision.Track) *insider {
 		}
 	}
 	if from == 0 {
-		return &insider{object: fmt.Sprint(t.ID), zones: make(map[string]stay)}
+		return &insider{object: strconv.FormatUint(t.ID, 10), zones: make(map[string]stay)}
 	}
 	st := b.tracks[from]
 	delete(b.tracks, from)

@@ -3,9 +3,9 @@
 package behaviour
 
 import (
-	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/xacam/xacam/events"
@@ -173,7 +173,7 @@ func forget[S any](state map[uint64]S, s *vision.Scene) {
 // signal returns the signal of a rule about one track.
 func (r *Rule) signal(kind events.Kind, place string, t *vision.Track, at time.Time) events.Signal {
 	return events.Signal{
-		Key:      events.Key{Source: r.Camera, Kind: kind, Rule: r.Ref.Name, Zone: place, Object: fmt.Sprint(t.ID)},
+		Key:      events.Key{Source: r.Camera, Kind: kind, Rule: r.Ref.Name, Zone: place, Object: strconv.FormatUint(t.ID, 10)},
 		At:       at,
 		Score:    t.Score,
 		Severity: r.Severity,

@@ -10,8 +10,6 @@ import (
 
 // vietnamese names the classes of COCO (and a few more) that a commune's camera
 // sees, with the classifier where the language wants one.
-//
-//nolint:gochecknoglobals // a constant table
 var vietnamese = map[string]string{
 	"person": "người", "bicycle": "xe đạp", "motorcycle": "xe máy", "motorbike": "xe máy", "car": "ô tô", "bus": "xe buýt",
 	"truck": "xe tải", "train": "tàu hỏa", "boat": "chiếc thuyền", "airplane": "máy bay", "tricycle": "xe ba gác", "van": "xe van",

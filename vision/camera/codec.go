@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"regexp"
 	"strings"
@@ -200,9 +201,7 @@ func common() []string {
 // MarshalJSON writes the parameters beside the other fields.
 func (r Rule) MarshalJSON() ([]byte, error) {
 	all := make(map[string]any, len(r.Params)+8)
-	for k, v := range r.Params {
-		all[k] = v
-	}
+	maps.Copy(all, r.Params)
 	head, err := json.Marshal(ruleJSON{r.Name, r.Kind, r.Zone, r.Line, r.Classes, r.Schedule, r.Severity, r.MinScore})
 	if err != nil {
 		return nil, err
@@ -211,7 +210,7 @@ func (r Rule) MarshalJSON() ([]byte, error) {
 	if err := json.Unmarshal(head, &fields); err != nil {
 		return nil, err
 	}
-	for k, v := range fields {
+	for k, v := range fields { // these win
 		all[k] = v
 	}
 	return json.Marshal(all)

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func poly(t testing.TB, xy ...float64) Polygon {
+func poly(t *testing.T, xy ...float64) Polygon {
 	t.Helper()
 	g, err := NewPolygon(points(xy)...)
 	require.NoError(t, err)
