@@ -1,3 +1,5 @@
+// Package score measures detectors and trackers against annotated truth: AP,
+// HOTA, IDF1 and CLEAR MOT, each as the reference implementation computes it.
 package score
 
 import (

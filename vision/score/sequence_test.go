@@ -34,7 +34,6 @@ func all(t *testing.T, s *score.Sequence) (score.HOTA, score.IDF1, score.CLEAR) 
 // TestByHand holds the metrics to sequences small enough to score on paper.
 func TestByHand(t *testing.T) {
 	t.Parallel()
-	type objects = []score.Object
 	for name, c := range map[string]struct {
 		truth, result                    [][]score.Object
 		hota, detA, assA, idf1, mota     float64

@@ -80,11 +80,11 @@ func similarity(a, b box, mx, my float64) float64 {
 // overlap returns the intersection over union of two boxes after each has been
 // grown by the margins on both sides.
 func overlap(a, b box, mx, my float64) float64 {
-	w := min(a.x+a.w/2, b.x+b.w/2) - max(a.x-a.w/2, b.x-b.w/2) + 2*mx
-	h := min(a.y+a.h/2, b.y+b.h/2) - max(a.y-a.h/2, b.y-b.h/2) + 2*my
-	if w <= 0 || h <= 0 {
+	if 2*math.Abs(a.x-b.x) >= a.w+b.w+4*mx || 2*math.Abs(a.y-b.y) >= a.h+b.h+4*my {
 		return 0
 	}
+	w := min(a.x+a.w/2, b.x+b.w/2) - max(a.x-a.w/2, b.x-b.w/2) + 2*mx
+	h := min(a.y+a.h/2, b.y+b.h/2) - max(a.y-a.h/2, b.y-b.h/2) + 2*my
 	both := w * h
 	return both / ((a.w+2*mx)*(a.h+2*my) + (b.w+2*mx)*(b.h+2*my) - both)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -356,7 +357,8 @@ func TestHostileInput(t *testing.T) {
 // TestEveryIDEndsOnce also checks that the same input gives the same output.
 func TestEveryIDEndsOnce(t *testing.T) {
 	t.Parallel()
-	run := func() (log string) {
+	run := func() string {
+		var log strings.Builder
 		tr := newTracker(t, track.Config{})
 		s := newStreet(30, 5)
 		alive, over := map[uint64]bool{}, map[uint64]bool{}
@@ -374,10 +376,10 @@ func TestEveryIDEndsOnce(t *testing.T) {
 				now[tracks[k].ID], alive[tracks[k].ID] = true, true
 			}
 			require.Len(t, alive, len(now), "vanished without an end")
-			log += fmt.Sprint(tracks, ended)
+			fmt.Fprint(&log, tracks, ended)
 		}
 		require.NotEmpty(t, over)
-		return log
+		return log.String()
 	}
 	require.Equal(t, run(), run())
 }
