@@ -43,7 +43,7 @@ func (p *peer) stream(query string, headers ...string) *sse {
 	for i := 0; i+1 < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
-	resp, err := p.Do(r)
+	resp, err := p.Do(r) //nolint:bodyclose // sse.body, which the caller closes
 	require.NoError(p.tb, err)
 	require.Equal(p.tb, http.StatusOK, resp.StatusCode)
 	s := &sse{body: resp.Body, r: bufio.NewReader(resp.Body)}
