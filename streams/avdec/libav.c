@@ -165,7 +165,7 @@ void xav_rotate(const uint8_t *src, int stride, int w, int h, int bpp, int degre
 	}
 }
 
-enum { GRAY_ROWS = 3, GRAY_WIDTH = 16384 };
+enum { GRAY_ROWS = 2, GRAY_WIDTH = 16384 };
 
 // Adds one row of n samples to the sums: of single pixels, 8 bits wide after
 // the shift, or of pairs of bytes. Plain loops that the compiler vectorises.
@@ -217,7 +217,11 @@ int xav_gray(const AVFrame *f, uint8_t *dst, int w, int h)
 		memset(sum, 0, sizeof(*sum) * (size_t)samples);
 		for (int r = 0; r < rows; r++) {
 			int row = y0 + (2 * r + 1) * block / (2 * rows);
-			add_row(sum, f->data[0] + (ptrdiff_t)f->linesize[0] * row, samples, bytes, pairs, shift);
+			const uint8_t *line = f->data[0] + (ptrdiff_t)f->linesize[0] * row;
+			if (row + block < f->height) // rows this far apart are not foreseen by the processor
+				for (int x = 0; x < f->width * bytes; x += 64)
+					__builtin_prefetch(line + (ptrdiff_t)f->linesize[0] * block + x);
+			add_row(sum, line, samples, bytes, pairs, shift);
 		}
 		for (int x = 0; x < w; x++) {
 			int x0 = edge[x], end = edge[x + 1] > x0 ? edge[x + 1] : x0 + 1;

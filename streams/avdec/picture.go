@@ -59,7 +59,7 @@ func (p *picture) BGR(dst []byte, width, height int) error {
 }
 
 // Gray implements media.Picture. Each byte is the mean of all columns of up
-// to three rows of its block, in the range the stream uses (16 to 235 for most
+// to two rows of its block, in the range the stream uses (16 to 235 for most
 // cameras).
 func (p *picture) Gray(dst []byte, width, height int) error {
 	if err := checkTarget(len(dst), 1, width, height); err != nil {
