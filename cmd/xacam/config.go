@@ -29,6 +29,7 @@ type Config struct {
 	Log       LogConfig       `yaml:"log"`
 
 	location *time.Location // of Commune.TimeZone, set by validate
+	models   string         // folder of model files; "" is that of Data
 }
 
 // DatabaseConfig says where events are kept.
@@ -98,6 +99,14 @@ func parseConfig(b []byte) (*Config, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// modelDir returns the folder of model files.
+func (c *Config) modelDir() string {
+	if c.models != "" {
+		return c.models
+	}
+	return modelDir(c.Data)
 }
 
 var communeCode = regexp.MustCompile(`^[0-9]{5}$`)

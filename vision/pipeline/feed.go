@@ -41,10 +41,7 @@ type Feed struct {
 	queue   []item
 	waitKey bool // everything up to the next key frame is useless
 
-	next    time.Duration // PTS from which the next frame is due
-	primed  bool
-	decoded uint64
-	errs    uint64
+	grid *Grid
 }
 
 type item struct {
@@ -60,7 +57,7 @@ func NewFeed(cfg FeedConfig) *Feed {
 	if cfg.MaxDelay <= 0 {
 		cfg.MaxDelay = time.Second
 	}
-	return &Feed{cfg: cfg, wake: make(chan struct{}, 1), waitKey: true}
+	return &Feed{cfg: cfg, wake: make(chan struct{}, 1), waitKey: true, grid: NewGrid(cfg.FPS)}
 }
 
 // SetFormat announces the format of the access units that follow: at the start
@@ -180,7 +177,7 @@ func (f *Feed) Run(ctx context.Context) error {
 				return fmt.Errorf("decoder for %s: %w", it.format.Codec, err)
 			}
 			dec = d
-			f.primed = false
+			f.grid = NewGrid(f.cfg.FPS)
 		case dec != nil:
 			if err := guard(func() error { f.decode(dec, it.au); return nil }); err != nil {
 				return err
@@ -192,44 +189,14 @@ func (f *Feed) Run(ctx context.Context) error {
 func (f *Feed) decode(dec Decoder, au *media.AccessUnit) {
 	frames, err := dec.Decode(au)
 	if err != nil {
-		f.errs++
 		f.cfg.Metrics.decodeError(f.cfg.Camera)
 	}
 	for _, fr := range frames {
-		f.decoded++
 		f.cfg.Metrics.decodedFrame(f.cfg.Camera)
-		if f.due(fr.PTS) {
+		if f.grid.Take(fr.PTS) {
 			f.cfg.Deliver(fr)
 		} else {
 			fr.Release()
 		}
 	}
-}
-
-// due chooses frames on a grid of 1/FPS seconds, so that the average rate is
-// kept whatever the rate of the stream.
-func (f *Feed) due(pts time.Duration) bool {
-	if f.cfg.FPS <= 0 {
-		return true
-	}
-	return everyNth(&f.next, &f.primed, pts, f.cfg.FPS)
-}
-
-// everyNth advances the grid. A frame is taken when its PTS is at most a
-// quarter of an interval before the grid point: cameras jitter.
-func everyNth(next *time.Duration, primed *bool, pts time.Duration, fps float64) bool {
-	interval := time.Duration(float64(time.Second) / fps)
-	back := *next - pts
-	if !*primed || back > 4*interval || back < -4*interval { // first frame, or the timestamps jumped
-		*primed, *next = true, pts+interval
-		return true
-	}
-	if back > interval/4 {
-		return false
-	}
-	*next += interval
-	if *next <= pts {
-		*next = pts + interval
-	}
-	return true
 }

@@ -117,6 +117,9 @@ func (m *Metrics) dropped(camera, reason string, n int) {
 	m.add(camera, func(c *Counts) { c.Dropped += uint64(n) }) //nolint:gosec // a count
 }
 
+// DroppedLook counts a frame of the camera that a newer one replaced.
+func (m *Metrics) DroppedLook(camera string) { m.dropped(camera, dropLook, 1) }
+
 func (m *Metrics) decodedFrame(camera string) {
 	if m == nil {
 		return

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/xacam/xacam/events/pgcluster"
+	"github.com/xacam/xacam/events/pgstore"
+	"github.com/xacam/xacam/vision/camera"
+)
+
+func newApplyCommand() *cobra.Command {
+	var config, file string
+	var prune, dryRun bool
+	cmd := &cobra.Command{
+		Use:   "apply -f cameras.yaml",
+		Short: "Bring cameras, zones and rules from a file into the database; a running server follows at once",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(config)
+			if err != nil {
+				return err
+			}
+			files, err := readCameras(file, cmd.InOrStdin())
+			if err != nil {
+				return err
+			}
+			if dryRun {
+				fmt.Fprintf(cmd.OutOrStdout(), "%d cameras are valid; nothing was changed\n", len(files))
+				return nil
+			}
+			return withStore(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store) error {
+				return applyCameras(ctx, s, files, prune, cmd.OutOrStdout())
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&config, "config", "c", "xacam.yaml", "configuration file of the server")
+	f.StringVarP(&file, "file", "f", "", "camera file, YAML; - is standard input (required)")
+	f.BoolVar(&prune, "prune", false, "delete the cameras that are not in the file")
+	f.BoolVar(&dryRun, "dry-run", false, "only check the file")
+	mustRequire(cmd, "file")
+	return cmd
+}
+
+// readCameras reads and checks a camera file. Every problem is reported, with
+// its path; all are exit code 2.
+func readCameras(path string, stdin io.Reader) ([]camera.File, error) {
+	var b []byte
+	var err error
+	if path == "-" {
+		b, err = io.ReadAll(io.LimitReader(stdin, camera.MaxBytes+1))
+	} else {
+		b, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, usagef("read the camera file: %w", err)
+	}
+	files, err := camera.Parse(b)
+	if err != nil {
+		return nil, usagef("%s: %w", path, err)
+	}
+	if err := camera.ValidateAll(files); err != nil {
+		return nil, &usageError{err}
+	}
+	return files, nil
+}
+
+// applyCameras stores all of the cameras or none, and says what changed.
+func applyCameras(ctx context.Context, s *pgstore.Store, files []camera.File, prune bool, w io.Writer) error {
+	before, err := s.Cameras(ctx)
+	if err != nil {
+		return err
+	}
+	had := make(map[string]int, len(before))
+	for _, c := range before {
+		had[c.Slug] = c.Version
+	}
+	inputs := make([]pgstore.CameraInput, len(files))
+	for i, f := range files {
+		if inputs[i], err = cameraInput(f); err != nil {
+			return err
+		}
+	}
+	versions, err := s.PutCameras(ctx, inputs)
+	if err != nil {
+		return err
+	}
+	for _, in := range inputs {
+		what := "unchanged"
+		switch old, ok := had[in.Slug]; {
+		case !ok:
+			what = "added"
+		case old != versions[in.Slug]:
+			what = "changed"
+		}
+		fmt.Fprintf(w, "%s: %s, version %d\n", in.Slug, what, versions[in.Slug])
+		delete(had, in.Slug)
+	}
+	if !prune {
+		return nil
+	}
+	for _, c := range before {
+		if _, gone := had[c.Slug]; !gone {
+			continue
+		}
+		if err := s.DeleteCamera(ctx, c.Slug); err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s: deleted\n", c.Slug)
+	}
+	return nil
+}
+
+func newExportCommand() *cobra.Command {
+	var config, out string
+	var redact bool
+	cmd := &cobra.Command{
+		Use:   "export [CAMERA…]",
+		Short: "Write the cameras in the database as the YAML that apply reads, passwords included",
+		RunE: func(cmd *cobra.Command, slugs []string) error {
+			cfg, err := loadConfig(config)
+			if err != nil {
+				return err
+			}
+			return withStore(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store) error {
+				files, err := exportCameras(ctx, s, slugs)
+				if err != nil {
+					return err
+				}
+				text, err := camera.EncodeYAML(files, !redact)
+				if err != nil {
+					return err
+				}
+				return writeOut(out, cmd.OutOrStdout(), func(w io.Writer) error {
+					_, err := w.Write(text)
+					return err
+				})
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&config, "config", "c", "xacam.yaml", "configuration file of the server")
+	f.StringVarP(&out, "out", "o", "", "file to write, readable by its owner only; standard output when not given")
+	f.BoolVar(&redact, "redact", false, "leave addresses and passwords out, to show the file to others")
+	return cmd
+}
+
+func exportCameras(ctx context.Context, s *pgstore.Store, slugs []string) ([]camera.File, error) {
+	stored, err := s.Cameras(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var files []camera.File
+	for _, c := range stored {
+		if len(slugs) > 0 && !slices.Contains(slugs, c.Slug) {
+			continue
+		}
+		f, err := camera.DecodeJSON(c.Spec)
+		if err != nil {
+			return nil, fmt.Errorf("camera %s: %w", c.Slug, err)
+		}
+		files = append(files, f)
+	}
+	for _, slug := range slugs {
+		if !slices.ContainsFunc(files, func(f camera.File) bool { return f.Camera == slug }) {
+			return nil, fmt.Errorf("there is no camera %q; without a name, export writes all %d", slug, len(stored))
+		}
+	}
+	return files, nil
+}
+
+func newCheckConfigCommand() *cobra.Command {
+	var config string
+	var cameras []string
+	cmd := &cobra.Command{
+		Use:   "check-config [-c xacam.yaml] [-f cameras.yaml…]",
+		Short: "Check configuration and camera files and list every problem",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var errs []error
+			checked := cameras
+			if cmd.Flags().Changed("config") || len(cameras) == 0 {
+				_, err := loadConfig(config)
+				errs = append(errs, err)
+				checked = append([]string{config}, checked...)
+			}
+			for _, path := range cameras {
+				_, err := readCameras(path, cmd.InOrStdin())
+				errs = append(errs, err)
+			}
+			if err := errors.Join(errs...); err != nil {
+				return err
+			}
+			for _, path := range checked {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", path)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVarP(&config, "config", "c", "xacam.yaml", "configuration file of the server")
+	cmd.Flags().StringArrayVarP(&cameras, "file", "f", nil, "camera file; may be given several times")
+	return cmd
+}
+
+func newMigrateCommand() *cobra.Command {
+	var config string
+	cmd := &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the database schema up to date; serve does so too",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(config)
+			if err != nil {
+				return err
+			}
+			return withStore(cmd.Context(), cfg, cmd.ErrOrStderr(), func(context.Context, *pgstore.Store) error {
+				fmt.Fprintln(cmd.OutOrStdout(), "the database schema is up to date")
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&config, "config", "c", "xacam.yaml", "configuration file of the server")
+	return cmd
+}
+
+// withStore calls do with the migrated database: the configured one, the
+// private one of a running server, or else the private one started for this.
+func withStore(ctx context.Context, cfg *Config, stderr io.Writer, do func(context.Context, *pgstore.Store) error) (err error) {
+	log := LogConfig{Level: "warn", Format: "text"}.logger(stderr)
+	dsn := cfg.Database.DSN.Reveal()
+	if dsn == "" {
+		cluster, cerr := newCluster(cfg, log)
+		if cerr != nil {
+			return cerr
+		}
+		dsn = cluster.DSN()
+		if !answers(ctx, dsn) {
+			if cerr := makeDataDir(cfg.Data); cerr != nil {
+				return cerr
+			}
+			rctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+			ended := make(chan error, 1)
+			go func() { ended <- cluster.Run(rctx) }()
+			defer func() {
+				cancel()
+				err = errors.Join(err, <-ended)
+			}()
+			if cerr := cluster.Ready(ctx); cerr != nil {
+				return cerr
+			}
+		}
+	}
+	s, err := pgstore.Open(ctx, dsn, pgstore.Config{Log: log})
+	if err != nil {
+		return usagef("database.dsn: %w", err)
+	}
+	defer s.Close()
+	if err := s.Migrate(ctx); err != nil {
+		return err
+	}
+	if err := s.EnsurePartitions(ctx, time.Now()); err != nil {
+		return err
+	}
+	return do(ctx, s)
+}
+
+// newCluster returns the private database of a data folder, not started.
+func newCluster(cfg *Config, log *slog.Logger) (*pgcluster.Cluster, error) {
+	return pgcluster.New(pgcluster.Config{
+		Dir: filepath.Join(cfg.Data, "postgres"), BinDir: cfg.Database.Binaries, Log: log,
+	})
+}
+
+// answers reports whether a database is there.
+func answers(ctx context.Context, dsn string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	s, err := pgstore.Open(ctx, dsn, pgstore.Config{})
+	if err != nil {
+		return false
+	}
+	defer s.Close()
+	return s.Ping(ctx) == nil
+}

@@ -1,0 +1,326 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/pgstore"
+	"github.com/xacam/xacam/streams/avdec"
+	"github.com/xacam/xacam/vision/camera"
+	"github.com/xacam/xacam/vision/ort"
+)
+
+type bench struct {
+	opts benchOptions
+	log  io.Writer
+}
+
+// decodeFloor measures libavcodec alone on the clip's frames: one thread,
+// nothing scaled.
+func (b *bench) decodeFloor(res *benchResult) (err error) {
+	avdec.QuietLog()
+	file, err := avdec.Open(b.opts.clip)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	format := file.Format()
+	if format.Codec == 0 {
+		return fmt.Errorf("the clip's video is %s; give one of H.264 or H.265", file.Codec())
+	}
+	res.Codec, res.Size, res.ClipFPS = format.Codec.String(), fmt.Sprintf("%dx%d", format.Width, format.Height), format.FPS
+	dec, err := avdec.New(avdec.Config{Format: format})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dec.Close()) }()
+	var cpu time.Duration
+	frames := 0
+	for cpu < 5*time.Second {
+		au, err := file.Next()
+		if errors.Is(err, io.EOF) {
+			if frames == 0 {
+				return errors.New("the clip has no picture")
+			}
+			if err := file.Rewind(); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		start := processCPU()
+		out, err := dec.Decode(au)
+		if err != nil {
+			return err
+		}
+		frames += len(out)
+		for _, f := range out {
+			f.Release()
+		}
+		cpu += processCPU() - start
+	}
+	res.DecodeMs = cpu.Seconds() * 1e3 / float64(frames)
+	return nil
+}
+
+// inferenceFloor measures ONNX Runtime alone: one thread, input ready.
+func (b *bench) inferenceFloor(cmd *cobra.Command, res *benchResult) (err error) {
+	dets, err := localDetectors(b.opts.data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dets.Close()) }()
+	det, err := modelFor(cmd, dets, b.opts.model)
+	if err != nil {
+		return err
+	}
+	m := det.Manifest()
+	s, err := dets.runtime.Load(ort.Config{
+		Path: dets.catalogue.Path(m), SHA256: m.SHA256, Width: m.Input.Width, Height: m.Input.Height,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	buf, err := s.NewBuffers()
+	if err != nil {
+		return err
+	}
+	defer buf.Close()
+	for i := range buf.Input() {
+		buf.Input()[i] = float32(i * 2654435761 % 256)
+	}
+	const warm, runs = 20, 300
+	var start time.Duration
+	for i := range warm + runs {
+		if i == warm {
+			start = processCPU()
+		}
+		if _, err := s.Run(buf); err != nil {
+			return err
+		}
+	}
+	res.InferMs = (processCPU() - start).Seconds() * 1e3 / runs
+	return nil
+}
+
+// startSim serves the clip from a process of its own, so that its cost is not
+// ours, and returns its address.
+func (b *bench) startSim(ctx context.Context, dir string) (url string, stop func(), err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", nil, err
+	}
+	abs, err := filepath.Abs(b.opts.clip)
+	if err != nil {
+		return "", nil, err
+	}
+	clips := filepath.Join(dir, "clips")
+	if err := errors.Join(os.Mkdir(clips, 0o750), os.Symlink(abs, filepath.Join(clips, "clip"+filepath.Ext(abs)))); err != nil {
+		return "", nil, err
+	}
+	child := exec.CommandContext(ctx, self, "sim", "--listen", "127.0.0.1:0", clips) //nolint:gosec // ourselves
+	child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	child.Stderr = b.log
+	out, err := child.StdoutPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	if err := child.Start(); err != nil {
+		return "", nil, fmt.Errorf("start the simulator: %w", err)
+	}
+	stop = func() {
+		_ = child.Process.Kill()
+		_ = child.Wait()
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		stop()
+		return "", nil, fmt.Errorf("start the simulator: %w", err)
+	}
+	return strings.TrimSpace(line), stop, nil
+}
+
+// latencies collects the times from capture to commit of raised events.
+type latencies struct {
+	mu  sync.Mutex
+	all []time.Duration
+}
+
+func (l *latencies) add(changes []events.Change) {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range changes {
+		if c.Event.State == events.StateRaised && c.Event.Source.Type == "camera" {
+			l.all = append(l.all, now.Sub(c.Event.OccurredAt))
+		}
+	}
+}
+
+// take returns what came in since the last take, in ascending order.
+func (l *latencies) take() []time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := l.all
+	l.all = nil
+	slices.Sort(out)
+	return out
+}
+
+func (b *bench) run(ctx context.Context, res *benchResult, n int) (run benchRun, err error) {
+	dir, err := os.MkdirTemp("", "xacam-bench-")
+	if err != nil {
+		return run, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // the private database runs as another user
+		return run, err
+	}
+	url, stopSim, err := b.startSim(ctx, dir)
+	if err != nil {
+		return run, err
+	}
+	defer stopSim()
+	cfg := defaultConfig()
+	cfg.Listen, cfg.Data, cfg.Log.Level, cfg.models = "127.0.0.1:0", filepath.Join(dir, "data"), "error", modelDir(b.opts.data)
+	cfg.Inference.Model = b.opts.model
+	if err := cfg.validate(); err != nil {
+		return run, err
+	}
+	srv, err := newServer(cfg, b.log)
+	if err != nil {
+		return run, err
+	}
+	var lat latencies
+	srv.onCommit = lat.add
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Run(ctx) }()
+	defer func() {
+		cancel()
+		err = errors.Join(err, <-ended)
+	}()
+	if err := b.addCameras(ctx, srv, url, n); err != nil {
+		return run, err
+	}
+	if err := b.warmUp(ctx, srv, n); err != nil {
+		return run, err
+	}
+	return b.measure(ctx, srv, res, &lat, n)
+}
+
+func benchCamera(i int) string { return fmt.Sprintf("camera-%02d", i+1) }
+
+func (b *bench) addCameras(ctx context.Context, srv *server, url string, n int) error {
+	select {
+	case <-srv.db.Ready():
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Minute):
+		return errors.New("the private database did not start within a minute")
+	}
+	inputs := make([]pgstore.CameraInput, n)
+	for i := range inputs {
+		files, err := camera.Parse(fmt.Appendf(nil, `
+camera: %s
+detect: {fps: %g}
+zones: {all: {area: [[0.02,0.02],[0.98,0.02],[0.98,0.98],[0.02,0.98]]}}
+lines: {middle: {from: [0.5,0], to: [0.5,1]}, across: {from: [0,0.6], to: [1,0.6]}}
+rules:
+  - {name: middle, kind: line_crossing, line: middle, direction: any}
+  - {name: across, kind: line_crossing, line: across, direction: any}
+  - {name: inside, kind: intrusion, zone: all}
+`, benchCamera(i), b.opts.fps))
+		if err != nil {
+			return err
+		}
+		files[0].URL = camera.NewSecret(url)
+		if inputs[i], err = cameraInput(files[0]); err != nil {
+			return err
+		}
+	}
+	_, err := srv.store.PutCameras(ctx, inputs)
+	return err
+}
+
+// warmUp waits until every camera is being looked at.
+func (b *bench) warmUp(ctx context.Context, srv *server, n int) error {
+	deadline := time.Now().Add(time.Minute)
+	for {
+		ready := 0
+		for i := range n {
+			if srv.manager.deps.metrics.Counts(benchCamera(i)).Looked > 5 {
+				ready++
+			}
+		}
+		if ready == n {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("only %d of %d cameras are being looked at after a minute", ready, n)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (b *bench) measure(ctx context.Context, srv *server, res *benchResult, lat *latencies, n int) (run benchRun, err error) {
+	before, cpu, start := srv.totals(n), processCPU(), time.Now()
+	lat.take()
+	select {
+	case <-ctx.Done():
+		return run, ctx.Err()
+	case <-time.After(time.Duration(b.opts.seconds) * time.Second):
+	}
+	wall := time.Since(start).Seconds()
+	after := srv.totals(n)
+	all := lat.take()
+	run = benchRun{
+		Cameras: n, Seconds: wall, CPUSeconds: (processCPU() - cpu).Seconds(),
+		Decoded: after.Decoded - before.Decoded, Inferences: after.Looked - before.Looked,
+		Held: after.Held - before.Held, Dropped: after.Dropped - before.Dropped, Commits: len(all),
+	}
+	run.FloorSeconds = (float64(run.Decoded)*res.DecodeMs + float64(run.Inferences)*res.InferMs) / 1e3
+	run.Ratio = run.CPUSeconds / run.FloorSeconds
+	run.CoresPerCam = run.CPUSeconds / wall / float64(n)
+	run.Analysed = float64(run.Inferences+run.Held) / wall / float64(n)
+	if len(all) > 0 {
+		run.P50Ms = all[len(all)/2].Seconds() * 1e3
+		run.P99Ms = all[min(len(all)-1, len(all)*99/100)].Seconds() * 1e3
+	}
+	wanted := min(b.opts.fps, res.ClipFPS)
+	run.InTime = run.Analysed >= .97*wanted && float64(run.Dropped) <= .01*float64(run.Decoded)
+	return run, nil
+}
+
+// totals adds up what the benchmark's cameras have done.
+func (s *server) totals(n int) (sum struct{ Decoded, Looked, Held, Dropped uint64 }) {
+	for i := range n {
+		c := s.manager.deps.metrics.Counts(benchCamera(i))
+		sum.Decoded += c.Decoded
+		sum.Looked += c.Looked
+		sum.Held += c.Held
+		sum.Dropped += c.Dropped
+	}
+	return sum
+}

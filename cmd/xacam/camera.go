@@ -1,0 +1,307 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/lifecycle"
+	"github.com/xacam/xacam/streams/avdec"
+	"github.com/xacam/xacam/streams/media"
+	"github.com/xacam/xacam/streams/ring"
+	"github.com/xacam/xacam/streams/rtsp"
+	"github.com/xacam/xacam/vision/pipeline"
+)
+
+// runner is one camera in this process: its session, decoder, analysis and the
+// watch over its connection. It is made anew when the camera's configuration
+// changes.
+type runner struct {
+	plan    *plan
+	deps    *deps
+	log     *slog.Logger
+	client  *rtsp.Client
+	ring    *ring.Ring
+	feed    *pipeline.Feed
+	offline *lifecycle.Engine
+
+	mu      sync.Mutex
+	state   rtsp.State
+	format  media.Format
+	last    time.Time // arrival of the newest access unit
+	fault   error     // why there is no analysis; nil when there is
+	units   rate
+	looks   rate
+	started time.Time
+
+	known     chan struct{} // closed when the format is known
+	knownOnce sync.Once
+}
+
+// deps is what all runners share.
+type deps struct {
+	scheduler   *pipeline.Scheduler
+	metrics     *pipeline.Metrics
+	rtspMetrics *rtsp.Metrics
+	record      *recorder
+	now         func() time.Time
+	log         *slog.Logger
+}
+
+// How long a camera may be away before its event is raised. With the 5 s after
+// which a silent session counts as stalled this stays below 10 s.
+const (
+	offlineHold  = 2 * time.Second
+	connectGrace = 8 * time.Second // for the first connection after a start
+)
+
+func newRunner(p *plan, d *deps) (*runner, error) {
+	r := &runner{
+		plan: p, deps: d, log: d.log.With("camera", p.slug), started: d.now(),
+		ring: ring.New(ring.Config{}), fault: p.fault, known: make(chan struct{}),
+	}
+	var err error
+	r.client, err = rtsp.New(rtsp.Config{
+		URL: p.detectURL, Camera: p.slug, Transport: rtsp.Transport(p.transport),
+		Metrics: d.rtspMetrics, Log: d.log, Handler: r,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.offline, err = lifecycle.NewEngine(lifecycle.Config{
+		Source: p.source, Place: p.place,
+		Rules: lifecycle.Rules{{Kind: events.KindCameraOffline}: {Hold: offlineHold}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.metrics.Add(p.slug)
+	return r, nil
+}
+
+// Run watches the camera until ctx is done.
+func (r *runner) Run(ctx context.Context) error {
+	r.offline.Restore(r.plan.openOf(func(k events.Kind) bool { return k == events.KindCameraOffline }), r.deps.now())
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.client.Run(ctx) })
+	g.Go(func() error { r.watch(ctx); return nil })
+	g.Go(func() error { r.analyseForEver(ctx); return nil })
+	return g.Wait()
+}
+
+// analyseForEver keeps an analysis going: a fault ends only this camera's, is
+// said in an event, and is tried again after a pause.
+func (r *runner) analyseForEver(ctx context.Context) {
+	if r.plan.detector == nil {
+		return // what is missing stands in the camera's health
+	}
+	for ctx.Err() == nil {
+		err := r.analyse(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		r.log.ErrorContext(ctx, "analysis of the camera ended, it starts again in 10 s", "err", err)
+		r.setFault(errors.New("the analysis stopped for an internal fault and starts again; see the log"))
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Second):
+		}
+		r.setFault(nil)
+	}
+}
+
+// analyse runs one decoder and one analysis until ctx is done or one of them
+// fails.
+func (r *runner) analyse(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	select {
+	case <-r.known:
+	case <-ctx.Done():
+		return nil
+	}
+	cam, err := r.plan.newCamera(analysis{
+		record: r.deps.record.Record, look: r.looked, metrics: r.deps.metrics, now: r.deps.now, aspect: r.aspect(),
+	}, r.plan.openOf(func(k events.Kind) bool { return k != events.KindCameraOffline }), r.deps.now())
+	if err != nil {
+		return err
+	}
+	lane := r.deps.scheduler.NewLane(pipeline.LaneConfig{
+		Step:    cam.Step,
+		Failed:  cancel,
+		Dropped: func() { r.deps.metrics.DroppedLook(r.plan.slug) },
+	})
+	defer lane.Close()
+	feed := pipeline.NewFeed(pipeline.FeedConfig{
+		NewDecoder: newDecoder, FPS: r.plan.fps, Deliver: lane.Offer,
+		Metrics: r.deps.metrics, Camera: r.plan.slug,
+	})
+	r.setFeed(feed)
+	defer r.setFeed(nil)
+	if err := feed.Run(ctx); err != nil {
+		return err
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// newDecoder implements pipeline.FeedConfig.NewDecoder.
+func newDecoder(f media.Format) (pipeline.Decoder, error) {
+	d, err := avdec.New(avdec.Config{Format: f})
+	if err != nil {
+		return nil, err
+	}
+	return decoder{d}, nil
+}
+
+type decoder struct{ *avdec.Decoder }
+
+// Close implements pipeline.Decoder; freeing a decoder cannot fail in a way
+// that anyone could mend.
+func (d decoder) Close() { _ = d.Decoder.Close() }
+
+func (r *runner) setFeed(f *pipeline.Feed) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.feed = f
+	if f != nil && r.format.Codec != 0 {
+		f.SetFormat(r.format)
+		for _, au := range r.ring.SinceKey() {
+			f.Put(au)
+		}
+	}
+}
+
+func (r *runner) aspect() float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.format.Width <= 0 || r.format.Height <= 0 {
+		return 0
+	}
+	return float64(r.format.Width) / float64(r.format.Height)
+}
+
+func (r *runner) setFault(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fault = err
+}
+
+func (r *runner) looked(l *pipeline.Look) error {
+	if !l.Held {
+		r.mu.Lock()
+		r.looks.add(r.deps.now())
+		r.mu.Unlock()
+	}
+	return nil
+}
+
+// OnFormat implements rtsp.Handler.
+func (r *runner) OnFormat(f media.Format) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.format = f
+	r.knownOnce.Do(func() { close(r.known) })
+	if r.feed != nil {
+		r.feed.SetFormat(f)
+	}
+}
+
+// OnAccessUnit implements rtsp.Handler.
+func (r *runner) OnAccessUnit(au *media.AccessUnit) {
+	r.ring.Add(au)
+	now := r.deps.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last = now
+	r.units.add(now)
+	if r.feed != nil {
+		r.feed.Put(au)
+	}
+}
+
+// OnState implements rtsp.Handler.
+func (r *runner) OnState(s rtsp.State) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state = s
+}
+
+// watch raises and clears the camera's offline event.
+func (r *runner) watch(ctx context.Context) {
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := r.deps.now()
+		var holding []events.Signal
+		if s, ok := r.offlineSignal(now); ok {
+			holding = append(holding, s)
+		}
+		if changes := r.offline.Step(now, holding); len(changes) > 0 {
+			r.deps.record.Submit(changes)
+		}
+	}
+}
+
+func (r *runner) offlineSignal(now time.Time) (events.Signal, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state.Phase == rtsp.Online || r.state.Phase != rtsp.Offline && now.Sub(r.started) < connectGrace {
+		return events.Signal{}, false
+	}
+	reason := rtsp.ReasonOf(r.state.Err)
+	why := events.Text{
+		VI: fmt.Sprintf("Mất kết nối với camera «%s».", r.plan.source.Name),
+		EN: fmt.Sprintf("The connection to camera “%s” is lost.", r.plan.source.Name),
+	}
+	attributes := map[string]any{"reason": string(reason)}
+	if r.state.Err != nil {
+		attributes["detail"] = r.state.Err.Error()
+	}
+	return events.Signal{
+		Key:      events.Key{Source: r.plan.slug, Kind: events.KindCameraOffline},
+		At:       now,
+		Score:    1,
+		Severity: events.SeverityHigh,
+		Why:      why, Attributes: attributes,
+	}, true
+}
+
+// rate measures events a second over the last seconds.
+type rate struct {
+	second [6]int64
+	count  [6]int
+}
+
+func (r *rate) add(now time.Time) {
+	s := now.Unix()
+	i := s % int64(len(r.second))
+	if r.second[i] != s {
+		r.second[i], r.count[i] = s, 0
+	}
+	r.count[i]++
+}
+
+// perSecond is the mean of the last five whole seconds.
+func (r *rate) perSecond(now time.Time) float64 {
+	n := 0
+	for i, s := range r.second {
+		if age := now.Unix() - s; age >= 1 && age <= 5 {
+			n += r.count[i]
+		}
+	}
+	return float64(n) / 5
+}

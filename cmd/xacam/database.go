@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/pgstore"
+)
+
+// database is the store behind a gate: until the schema is up to date, every
+// question is answered with events.ErrUnavailable, as while the server is
+// down. It is safe for concurrent use.
+type database struct {
+	store *pgstore.Store
+	wait  func(context.Context) error // until the server accepts connections
+	now   func() time.Time
+	log   *slog.Logger
+
+	once  sync.Once
+	ready chan struct{} // closed when the schema is up to date
+}
+
+func newDatabase(store *pgstore.Store, wait func(context.Context) error, now func() time.Time, log *slog.Logger) *database {
+	return &database{store: store, wait: wait, now: now, log: log, ready: make(chan struct{})}
+}
+
+// Run brings the schema up to date as soon as the server answers, and then
+// makes partitions ahead, until ctx is done.
+func (d *database) Run(ctx context.Context) error {
+	pause := 500 * time.Millisecond
+	for {
+		err := d.prepare(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		var next time.Duration
+		switch {
+		case err == nil:
+			d.once.Do(func() { close(d.ready) })
+			pause, next = 500*time.Millisecond, 6*time.Hour
+		case errors.Is(err, events.ErrUnavailable):
+			d.log.WarnContext(ctx, "the database cannot be reached, events are kept on disk until it is back", "err", err)
+			pause = min(2*pause, 10*time.Second)
+			next = pause
+		default:
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(next):
+		}
+	}
+}
+
+func (d *database) prepare(ctx context.Context) error {
+	if err := d.wait(ctx); err != nil {
+		return fmt.Errorf("%w: %w", events.ErrUnavailable, err)
+	}
+	if err := d.store.Migrate(ctx); err != nil {
+		return err
+	}
+	return d.store.EnsurePartitions(ctx, d.now())
+}
+
+// Ready returns a channel that is closed when the schema is up to date.
+func (d *database) Ready() <-chan struct{} { return d.ready }
+
+func (d *database) gate() error {
+	select {
+	case <-d.ready:
+		return nil
+	default:
+		return fmt.Errorf("the database is not ready yet: %w", events.ErrUnavailable)
+	}
+}
+
+// Commit implements spool.Store.
+func (d *database) Commit(ctx context.Context, changes []events.Change) error {
+	if err := d.gate(); err != nil {
+		return err
+	}
+	return d.store.Commit(ctx, changes)
+}
+
+// Event implements api.EventReader.
+func (d *database) Event(ctx context.Context, id string) (events.Event, error) {
+	if err := d.gate(); err != nil {
+		return events.Event{}, err
+	}
+	return d.store.Event(ctx, id)
+}
+
+// Events implements api.EventReader.
+func (d *database) Events(ctx context.Context, f events.Filter, p events.Page) ([]events.Event, error) {
+	if err := d.gate(); err != nil {
+		return nil, err
+	}
+	return d.store.Events(ctx, f, p)
+}
+
+// ChangesSince implements api.EventReader.
+func (d *database) ChangesSince(ctx context.Context, sequence int64, limit int) ([]events.Event, error) {
+	if err := d.gate(); err != nil {
+		return nil, err
+	}
+	return d.store.ChangesSince(ctx, sequence, limit)
+}
+
+// LastSequence implements api.EventReader.
+func (d *database) LastSequence(ctx context.Context) (int64, error) {
+	if err := d.gate(); err != nil {
+		return 0, err
+	}
+	return d.store.LastSequence(ctx)
+}
+
+// Cameras implements cameraStore.
+func (d *database) Cameras(ctx context.Context) ([]pgstore.Camera, error) {
+	if err := d.gate(); err != nil {
+		return nil, err
+	}
+	return d.store.Cameras(ctx)
+}
+
+// RuleVersions implements cameraStore.
+func (d *database) RuleVersions(ctx context.Context, slug string) (map[string]int, error) {
+	if err := d.gate(); err != nil {
+		return nil, err
+	}
+	return d.store.RuleVersions(ctx, slug)
+}
+
+// OpenEvents implements cameraStore.
+func (d *database) OpenEvents(ctx context.Context, source string) ([]events.Event, error) {
+	if err := d.gate(); err != nil {
+		return nil, err
+	}
+	return d.store.OpenEvents(ctx, source)
+}
+
+// Watch calls wake soon after changes of a topic, once the schema is there,
+// until ctx is done.
+func (d *database) Watch(ctx context.Context, topic pgstore.Topic, wake func()) error {
+	select {
+	case <-d.ready:
+		return d.store.Watch(ctx, topic, wake)
+	case <-ctx.Done():
+		return nil
+	}
+}

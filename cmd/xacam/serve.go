@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"github.com/xacam/xacam/api"
+	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/evidence"
+	"github.com/xacam/xacam/events/pgcluster"
+	"github.com/xacam/xacam/events/pgstore"
+	"github.com/xacam/xacam/events/schedule"
+	"github.com/xacam/xacam/events/spool"
+	"github.com/xacam/xacam/models"
+	"github.com/xacam/xacam/streams/avdec"
+	"github.com/xacam/xacam/streams/rtsp"
+	"github.com/xacam/xacam/vision/behaviour"
+	"github.com/xacam/xacam/vision/pipeline"
+)
+
+func newServeCommand() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "serve -c xacam.yaml",
+		Short: "Run the server",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(path)
+			if err != nil {
+				return err
+			}
+			srv, err := newServer(cfg, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return srv.Run(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVarP(&path, "config", "c", "xacam.yaml", "configuration file")
+	return cmd
+}
+
+// shutdownGrace is how long everything together may take to end.
+const shutdownGrace = 30 * time.Second
+
+// server is xacam serve, put together but not started.
+type server struct {
+	app       App
+	cfg       *Config
+	log       *slog.Logger
+	listener  net.Listener
+	registry  *prometheus.Registry
+	cluster   *pgcluster.Cluster // nil with a given database
+	store     *pgstore.Store
+	db        *database
+	spool     *spool.Spool
+	manager   *manager
+	detectors *detectors
+	media     *os.Root
+	onCommit  func([]events.Change) // for the benchmark; may be nil
+}
+
+// newServer checks everything that can be checked without starting anything
+// and takes the port. The caller runs the server, or closes it.
+func newServer(cfg *Config, stderr io.Writer) (*server, error) {
+	if err := api.LoopbackOnly(cfg.Listen); err != nil {
+		return nil, usagef("listen: %w", err)
+	}
+	s := &server{cfg: cfg, log: cfg.Log.logger(stderr), registry: prometheus.NewRegistry()}
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := makeDataDir(cfg.Data); err != nil {
+		return nil, err
+	}
+	store, err := evidence.Open(filepath.Join(cfg.Data, "media"))
+	if err != nil {
+		return nil, err
+	}
+	if n, err := store.Sweep(); err != nil {
+		return nil, err
+	} else if n > 0 {
+		s.log.Info("removed half-written pictures of an earlier run", "files", n) //nolint:sloglint // nothing runs yet
+	}
+	s.listener, err = listen(cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.build(store); err != nil {
+		return nil, errors.Join(err, s.listener.Close())
+	}
+	return s, nil
+}
+
+// makeDataDir makes the data folder and checks that it can be written. Others
+// may pass through it, because the private database runs as another user when
+// the server was started as root; every folder below is closed to them.
+func makeDataDir(dir string) error {
+	err := os.MkdirAll(dir, 0o711) //nolint:gosec // see above
+	if err == nil {
+		var f *os.File
+		if f, err = os.CreateTemp(dir, ".check-*"); err == nil {
+			err = errors.Join(f.Close(), os.Remove(f.Name()))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("the data folder %s cannot be written, give the user who runs xacam the right to, or name another one with data: %w", dir, err)
+	}
+	return nil
+}
+
+func listen(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr) //nolint:noctx // at the start
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s, is another xacam running? choose another address with listen: %w", addr, err)
+	}
+	return l, nil
+}
+
+func (s *server) build(store *evidence.Store) error {
+	avdec.QuietLog()
+	if err := s.openDatabase(); err != nil {
+		return err
+	}
+	var err error
+	s.spool, err = spool.New(spool.Config{
+		Dir: filepath.Join(s.cfg.Data, "spool"), Store: s.db, Log: s.log, Registerer: s.registry,
+		OnCommit: func(c []events.Change) {
+			if s.onCommit != nil {
+				s.onCommit(c)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	cat, err := models.Open(s.cfg.modelDir())
+	if err != nil {
+		return usagef("models: %w", err)
+	}
+	s.detectors = &detectors{
+		catalogue: cat, library: s.cfg.Inference.Library, folders: []string{s.cfg.Data},
+		registry: s.registry, workers: s.cfg.Inference.Workers,
+	}
+	workers := s.cfg.Inference.Workers
+	if workers == 0 {
+		workers = runtime.NumCPU()
+	}
+	d := &deps{
+		scheduler: pipeline.NewScheduler(workers), metrics: pipeline.NewMetrics(s.registry), rtspMetrics: rtsp.NewMetrics(s.registry),
+		record: newRecorder(store, s.spool.Submit, s.log), now: time.Now, log: s.log,
+	}
+	pl := &planner{
+		commune: s.cfg.Commune.Code, model: s.cfg.Inference.Model, calendar: schedule.Calendar{Location: s.cfg.location},
+		detectors: s.detectors, faulty: make(map[string]time.Time), now: time.Now,
+	}
+	s.manager = newManager(s.db, pl, d, s.spool.Depth, filepath.Join(s.cfg.Data, "cameras.json"))
+	web, err := s.newAPI()
+	if err != nil {
+		return err
+	}
+	s.app.Add("cameras", stageIngest, s.manager.Run)
+	s.app.Add("inference", stageProcess, d.scheduler.Run)
+	s.app.Add("events", stageDeliver, s.spool.Run)
+	s.app.Add("database schema", stageServe, s.db.Run)
+	s.app.Add("configuration watch", stageServe, func(ctx context.Context) error {
+		return s.db.Watch(ctx, pgstore.CameraChanges, s.manager.Wake)
+	})
+	s.app.Add("api", stageServe, web.Run)
+	if s.cluster != nil {
+		s.app.Add("private database", stageStore, s.cluster.Run)
+	}
+	return nil
+}
+
+func (s *server) openDatabase() error {
+	dsn := s.cfg.Database.DSN.Reveal()
+	wait := func(context.Context) error { return nil }
+	if dsn == "" {
+		var err error
+		if s.cluster, err = newCluster(s.cfg, s.log); err != nil {
+			return err
+		}
+		dsn, wait = s.cluster.DSN(), s.cluster.Ready
+	}
+	var err error
+	s.store, err = pgstore.Open(context.Background(), dsn, pgstore.Config{Log: s.log})
+	if err != nil {
+		return usagef("database.dsn: %w", err)
+	}
+	s.db = newDatabase(s.store, wait, time.Now, s.log)
+	return nil
+}
+
+func (s *server) newAPI() (*api.Server, error) {
+	root, err := os.OpenRoot(filepath.Join(s.cfg.Data, "media"))
+	if err != nil {
+		return nil, fmt.Errorf("open the media folder: %w", err)
+	}
+	s.media = root
+	return api.New(api.Config{
+		Events: s.db, Cameras: s.manager, Media: root, Listener: s.listener,
+		Watch:  func(ctx context.Context, wake func()) error { return s.db.Watch(ctx, pgstore.EventChanges, wake) },
+		Health: s.health, Registry: s.registry, Log: s.log, Location: s.cfg.location,
+		Kinds: append(behaviour.Kinds(), events.KindCameraOffline),
+	})
+}
+
+// Run runs the server until ctx is done, and frees what New took.
+func (s *server) Run(ctx context.Context) error {
+	s.log.InfoContext(ctx, "xacam starts", "version", version, "listen", s.listener.Addr().String(), "data", s.cfg.Data)
+	err := s.app.Run(ctx, shutdownGrace)
+	err = errors.Join(err, s.detectors.Close())
+	s.store.Close()
+	s.media.Close()
+	s.log.InfoContext(ctx, "xacam ended")
+	return err
+}
+
+// health implements api.Config.Health.
+func (s *server) health(context.Context) []api.HealthPart {
+	st := s.spool.Status()
+	part := api.HealthPart{Name: "spool", Status: api.HealthOK, Values: map[string]int64{
+		"memory": int64(st.Memory), "disk": int64(st.Disk), "bytes": st.Bytes,
+	}}
+	if st.Away != nil {
+		part.Status, part.Detail = api.HealthDegraded, "the database does not take events; they are kept on disk until it does"
+	}
+	return []api.HealthPart{part}
+}

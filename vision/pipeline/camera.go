@@ -1,0 +1,168 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/lifecycle"
+	"github.com/xacam/xacam/streams/media"
+	"github.com/xacam/xacam/vision"
+	"github.com/xacam/xacam/vision/geom"
+)
+
+// Observer turns scenes into signals. Every behaviour is one.
+type Observer interface {
+	Observe(*vision.Scene) []events.Signal
+}
+
+// Gate says whether anything moved. It is used by one goroutine.
+type Gate interface {
+	// Moved compares the frame with what it remembers.
+	Moved(media.Picture) (bool, error)
+}
+
+// CameraConfig configures a Camera.
+type CameraConfig struct {
+	Name      string            // slug; required
+	Detector  vision.Detector   // required; shared by all cameras
+	Tracker   vision.Tracker    // required; this camera's own
+	Gate      Gate              // nil looks at every frame
+	Masks     []geom.Polygon    // detections whose foot is inside are ignored
+	Observers []Observer        // the rules
+	Engine    *lifecycle.Engine // required; with the delays of the same rules
+
+	// MaxQuiet is the longest time without an inference, however still the
+	// picture is; default 2s. Linger is how long every due frame is looked at
+	// after the last motion; default 1s.
+	MaxQuiet, Linger time.Duration
+
+	// Record keeps changes, in order; it must neither lose them nor wait for
+	// the database. The frame is the one that caused them, for the snapshot,
+	// and belongs to the caller. Required.
+	Record func(context.Context, *media.Frame, []events.Change) error
+	// Look, if not nil, is shown every look: for recordings of tracks and for
+	// pictures with boxes. It keeps nothing of it.
+	Look func(*Look) error
+
+	Now     func() time.Time // the wall clock, for the metric of the delay only; nil measures none
+	Metrics *Metrics         // nil counts nothing
+}
+
+// Look is what was seen in one due frame.
+type Look struct {
+	Frame      *media.Frame
+	Held       bool // the motion gate found nothing: no inference
+	Detections []vision.Detection
+	Scene      *vision.Scene
+	Changes    []events.Change
+}
+
+// Camera analyses one camera. It is used by one goroutine at a time, which the
+// Scheduler sees to.
+type Camera struct {
+	cfg        CameraConfig
+	lastLook   time.Time
+	lastMotion time.Time
+	scene      vision.Scene
+}
+
+// NewCamera checks the configuration. It starts nothing.
+func NewCamera(cfg CameraConfig) (*Camera, error) {
+	if cfg.Name == "" || cfg.Detector == nil || cfg.Tracker == nil || cfg.Engine == nil || cfg.Record == nil {
+		return nil, errors.New("pipeline: name, detector, tracker, engine and record are required")
+	}
+	if cfg.MaxQuiet <= 0 {
+		cfg.MaxQuiet = 2 * time.Second
+	}
+	if cfg.Linger <= 0 {
+		cfg.Linger = time.Second
+	}
+	return &Camera{cfg: cfg}, nil
+}
+
+// Step looks at one due frame, which stays the caller's. An error is about
+// this frame unless it comes from Record.
+func (c *Camera) Step(ctx context.Context, f *media.Frame) error {
+	at := f.Captured
+	quiet, err := c.quiet(f, at)
+	if err != nil {
+		return err
+	}
+	look := Look{Frame: f, Held: quiet}
+	c.scene.Camera, c.scene.At = c.cfg.Name, at
+	if quiet {
+		c.scene.Tracks, c.scene.Ended = c.cfg.Tracker.Hold(at)
+	} else {
+		dets, err := c.cfg.Detector.Detect(ctx, f)
+		if err != nil {
+			return fmt.Errorf("detect: %w", err)
+		}
+		look.Detections = c.unmasked(dets)
+		c.lastLook = at
+		c.scene.Tracks, c.scene.Ended = c.cfg.Tracker.Update(at, look.Detections)
+	}
+	var holding []events.Signal
+	for _, o := range c.cfg.Observers {
+		holding = append(holding, o.Observe(&c.scene)...)
+	}
+	look.Changes = c.cfg.Engine.Step(at, holding)
+	if len(look.Changes) > 0 {
+		if err := c.cfg.Record(ctx, f, look.Changes); err != nil {
+			return fmt.Errorf("record events: %w", err)
+		}
+	}
+	if c.cfg.Now != nil {
+		c.cfg.Metrics.lookedAt(c.cfg.Name, !quiet, c.cfg.Now().Sub(at))
+	} else {
+		c.cfg.Metrics.lookedAt(c.cfg.Name, !quiet, 0)
+	}
+	if c.cfg.Look != nil {
+		look.Scene = &c.scene
+		return c.cfg.Look(&look)
+	}
+	return nil
+}
+
+// quiet reports whether the frame can go without an inference: nothing moved
+// for a while and the last look is not too long ago. A clock that was set back
+// is a reason to look.
+func (c *Camera) quiet(f *media.Frame, at time.Time) (bool, error) {
+	if c.cfg.Gate == nil {
+		return false, nil
+	}
+	moved, err := c.cfg.Gate.Moved(f.Picture)
+	if err != nil {
+		return false, fmt.Errorf("motion gate: %w", err)
+	}
+	if moved {
+		c.lastMotion = at
+	}
+	return within(at, c.lastLook, c.cfg.MaxQuiet) && !within(at, c.lastMotion, c.cfg.Linger), nil
+}
+
+// within reports whether at is at or after since, by less than d.
+func within(at, since time.Time, d time.Duration) bool {
+	gone := at.Sub(since)
+	return gone >= 0 && gone < d
+}
+
+// unmasked drops the detections that stand in a mask, in place.
+func (c *Camera) unmasked(dets []vision.Detection) []vision.Detection {
+	if len(c.cfg.Masks) == 0 {
+		return dets
+	}
+	out := dets[:0]
+next:
+	for _, d := range dets {
+		for _, m := range c.cfg.Masks {
+			if m.Contains(d.Box.Foot()) {
+				continue next
+			}
+		}
+		out = append(out, d)
+	}
+	return out
+}
