@@ -26,7 +26,7 @@ type Config struct {
 
 	MinOverlap    float64 // least similarity of track and detection, in (0,1); default 0.2
 	MinOverlapLow float64 // the same for detections under HighScore; default 0.4
-	MinOverlapNew float64 // the same for unconfirmed tracks; default 0.3
+	MinOverlapNew float64 // the same for unconfirmed tracks; default 0.4
 
 	StillShift float64 // an object that moved less than this fraction of its size is still; default 0.15
 
@@ -49,7 +49,7 @@ func (c Config) withDefaults() (Config, error) {
 	fill(&c.LostAfter, 1500*time.Millisecond)
 	fill(&c.MinOverlap, 0.2)
 	fill(&c.MinOverlapLow, 0.4)
-	fill(&c.MinOverlapNew, 0.3)
+	fill(&c.MinOverlapNew, .4)
 	fill(&c.StillShift, 0.15)
 	fill(&c.MaxTracks, 500)
 	if c.Groups == nil {

@@ -7,12 +7,12 @@ import (
 
 // How alike a track and a detection are.
 const (
-	marginSigma = 1.0 // buffer around boxes, in standard deviations of the track's place
-	marginMost  = 0.4 // the largest buffer, a fraction of the object's size
-	heightPower = 1.5 // a height that differs by 10 % costs 14 % of the similarity
-	scorePower  = 0.3 // a score of a half costs 19 %
-	lostPenalty = 0.3 // a track lost for a second costs 26 %
-	scoreFloor  = 0.4 // below this a score costs no more
+	marginSigma = 0.9  // buffer around boxes, in standard deviations of the track's place
+	marginMost  = 0.45 // the largest buffer, a fraction of the object's size
+	heightPower = 1.65 // a height that differs by 10 % costs 16 % of the similarity
+	scorePower  = 0.3  // a score of a half costs 19 %
+	lostPenalty = 0.3  // a track lost for a second costs 26 %
+	scoreFloor  = 0.4  // below this a score costs no more
 )
 
 // stage says which tracks and detections are brought together.

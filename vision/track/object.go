@@ -11,18 +11,18 @@ import (
 // of the object's size (the root of its area), times are seconds. Only the
 // orders of magnitude matter; see the table test for what they achieve.
 const (
-	centreMeasure  = 0.08 // a detected centre is off by this much
+	centreMeasure  = 0.1  // a detected centre is off by this much
 	centreWalk     = 0.2  // sway, in one second
-	centrePush     = 0.8  // change of velocity, in one second
-	centreVelocity = 1.5  // velocity of an object never seen before
-	centreFade     = 5.0  // how long a velocity lasts
+	centrePush     = 0.74 // change of velocity, in one second
+	centreVelocity = 1.8  // velocity of an object never seen before
+	centreFade     = 6.0  // how long a velocity lasts
 	sizeMeasure    = 0.14
 	sizeWalk       = 0.2
 	sizePush       = 0.5
 	sizeVelocity   = 0.3
 	sizeFade       = 0.5
 
-	doubt     = 4.0 // noise of a detection whose score fell to 0 from the usual, over 1, less 1
+	doubt     = 5.5 // noise of a detection whose score fell to 0 from the usual, over 1, less 1
 	usualFade = 1.0 // seconds over which the usual score is taken
 
 	trust = 0.3 // weight of the detection against the filter in the box shown
