@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // maxPage is the largest page of a list, see events.Page.
 const maxPage = 500
 
-// eventRow is a row of event in the order of eventColumns.
+// eventRow is a row of event.
 type eventRow struct {
 	ID            [16]byte
 	OccurredAt    time.Time
@@ -43,13 +44,12 @@ type eventRow struct {
 	Verdict       *string
 }
 
-// eventColumns are all columns but those that ChangesSince shows as they were.
-const eventColumns = `e.id, e.occurred_at, e.received_at, e.kind, e.severity,
+const eventColumns = `e.id, e.occurred_at, e.cleared_at, e.received_at, e.sequence, e.kind, e.state, e.severity,
 	e.source_type, e.source_id, e.source_name, e.hamlet, e.commune, e.lat, e.lon, e.zone,
 	e.rule_name, e.rule_version, e.object, e.subject, e.why_vi, e.why_en, e.attributes,
 	e.workflow_state, e.assignee, e.verdict`
 
-const selectEvent = "SELECT " + eventColumns + ", e.cleared_at, e.sequence, e.state FROM event e"
+const selectEvent = "SELECT " + eventColumns + " FROM event e"
 
 func (r *eventRow) event() events.Event {
 	e := events.Event{
@@ -103,8 +103,8 @@ func spanOf(id [16]byte) (from, to time.Time) {
 // limit is brought into 1 to 500.
 func (s *Store) Events(ctx context.Context, f events.Filter, p events.Page) ([]events.Event, error) {
 	const attempted = "list events"
-	where, args := conditions(f)
-	args["limit"] = min(max(p.Limit, 1), maxPage)
+	c := conditions(f)
+	c.args["limit"] = min(max(p.Limit, 1), maxPage)
 	if p.Before != "" {
 		id, err := parseID(p.Before)
 		if err != nil {
@@ -114,14 +114,10 @@ func (s *Store) Events(ctx context.Context, f events.Filter, p events.Page) ([]e
 		if err != nil {
 			return nil, classify(attempted, err)
 		}
-		where = append(where, "(e.occurred_at, e.id) < (@before_at, @before_id)")
-		args["before_at"], args["before_id"] = at, id
+		c.where = append(c.where, "(e.occurred_at, e.id) < (@before_at, @before_id)")
+		c.args["before_at"], c.args["before_id"] = at, id
 	}
-	sql := selectEvent
-	if len(where) > 0 {
-		sql += " WHERE " + strings.Join(where, " AND ")
-	}
-	found, err := s.collect(ctx, sql+" ORDER BY e.occurred_at DESC, e.id DESC LIMIT @limit", args)
+	found, err := s.collect(ctx, c.sql(), c.args)
 	return found, classify(attempted, err)
 }
 
@@ -142,37 +138,69 @@ func (s *Store) cursor(ctx context.Context, id [16]byte) (time.Time, error) {
 	return at[0], nil
 }
 
-// conditions writes a filter as SQL. The text is put together from constants;
-// every value is a parameter.
-func conditions(f events.Filter) ([]string, pgx.StrictNamedArgs) {
-	var where []string
-	args := pgx.StrictNamedArgs{}
+// query is a list in the making. Its text is put together from constants; every
+// value is a parameter.
+type query struct {
+	each  string // parameter whose values are looked up one by one; "" for none
+	where []string
+	args  pgx.StrictNamedArgs
+}
+
+// sql returns the statement. An index gives the newest rows of one value of its
+// first column, but not of several. Those are asked for one after the other and
+// merged; left to itself the planner reads all events newest first, which takes
+// for ever when the values wanted are rare or long ago.
+func (q query) sql() string {
+	where := ""
+	if len(q.where) > 0 {
+		where = " WHERE " + strings.Join(q.where, " AND ")
+	}
+	const newest = " ORDER BY e.occurred_at DESC, e.id DESC LIMIT @limit"
+	if q.each == "" {
+		return selectEvent + where + newest
+	}
+	return "SELECT " + eventColumns + " FROM unnest(@" + q.each + "::text[]) AS value CROSS JOIN LATERAL (SELECT * FROM event e" +
+		where + newest + ") AS e" + newest
+}
+
+// conditions writes a filter as SQL.
+func conditions(f events.Filter) query {
+	q := query{args: pgx.StrictNamedArgs{}}
 	if !f.From.IsZero() {
-		where, args["from"] = append(where, "e.occurred_at >= @from"), f.From
+		q.where, q.args["from"] = append(q.where, "e.occurred_at >= @from"), f.From
 	}
 	if !f.To.IsZero() {
-		where, args["to"] = append(where, "e.occurred_at < @to"), f.To
+		q.where, q.args["to"] = append(q.where, "e.occurred_at < @to"), f.To
 	}
+	// The first with several values is the one that is looked up one by one;
+	// they are in the order in which they tend to select least.
 	for _, c := range []struct {
-		one, many, name string
-		values          []string
+		name, one, each, any string
+		values               []string
 	}{
-		{"e.kind = @kind", "e.kind = ANY(@kind::text[])", "kind", texts(f.Kinds)},
-		{"e.source_id = @source", "e.source_id = ANY(@source::text[])", "source", f.Sources},
-		{"e.zone = @zone", "e.zone = ANY(@zone::text[])", "zone", f.Zones},
-		{"e.severity = @severity", "e.severity = ANY(@severity::text[])", "severity", texts(f.Severities)},
-		{"e.state = @state", "e.state = ANY(@state::text[])", "state", texts(f.States)},
+		{"source", "e.source_id = @source", "e.source_id = value", "e.source_id = ANY(@source::text[])", f.Sources},
+		{"kind", "e.kind = @kind", "e.kind = value", "e.kind = ANY(@kind::text[])", texts(f.Kinds)},
+		{"zone", "e.zone = @zone", "e.zone = value", "e.zone = ANY(@zone::text[])", f.Zones},
+		{"severity", "e.severity = @severity", "e.severity = value", "e.severity = ANY(@severity::text[])", texts(f.Severities)},
+		{"state", "e.state = @state", "", "e.state = ANY(@state::text[])", texts(f.States)},
 	} {
-		switch len(c.values) {
-		case 0:
-		case 1: // an equality lets an index give the order, too
-			where, args[c.name] = append(where, c.one), c.values[0]
+		values := slices.Compact(slices.Sorted(slices.Values(c.values)))
+		switch {
+		case len(values) == 0:
+		case len(values) == 1:
+			q.where, q.args[c.name] = append(q.where, c.one), values[0]
+		case q.each == "" && c.each != "" && len(values) <= maxEach:
+			q.each = c.name
+			q.where, q.args[c.name] = append(q.where, c.each), values
 		default:
-			where, args[c.name] = append(where, c.many), c.values
+			q.where, q.args[c.name] = append(q.where, c.any), values
 		}
 	}
-	return where, args
+	return q
 }
+
+// maxEach bounds how many values are looked up one by one.
+const maxEach = 64
 
 func texts[T ~string](values []T) []string {
 	out := make([]string, len(values))
@@ -189,14 +217,61 @@ func texts[T ~string](values []T) []string {
 // order and without gaps: a reader that goes on from the last number it saw
 // misses nothing.
 func (s *Store) ChangesSince(ctx context.Context, sequence int64, limit int) ([]events.Event, error) {
-	found, err := s.collect(ctx, `
-		SELECT `+eventColumns+`, c.sequence, c.state,
-			CASE c.state WHEN 'cleared' THEN e.cleared_at END AS cleared_at
-		FROM event_change c JOIN event e ON e.id = c.event_id AND e.occurred_at = c.occurred_at
-		WHERE c.sequence > @sequence
-		ORDER BY c.sequence LIMIT @limit`,
+	const attempted = "read changes"
+	rows, err := s.pool.Query(ctx, `
+		SELECT sequence, event_id, occurred_at, state FROM event_change
+		WHERE sequence > @sequence ORDER BY sequence LIMIT @limit`,
 		pgx.StrictNamedArgs{"sequence": sequence, "limit": min(max(limit, 1), maxPage)})
-	return found, classify("read changes", err)
+	if err != nil {
+		return nil, classify(attempted, err)
+	}
+	log, err := pgx.CollectRows(rows, pgx.RowToStructByName[changeRow])
+	if err != nil || len(log) == 0 {
+		return nil, classify(attempted, err)
+	}
+	// A join would leave the choice of partitions to the moment of execution,
+	// and the planner then prefers to read whole ones.
+	ids := make([][16]byte, len(log))
+	from, to := log[0].OccurredAt, log[0].OccurredAt
+	for i, c := range log {
+		ids[i] = c.EventID
+		if c.OccurredAt.Before(from) {
+			from = c.OccurredAt
+		}
+		if c.OccurredAt.After(to) {
+			to = c.OccurredAt
+		}
+	}
+	latest, err := s.collect(ctx, selectEvent+" WHERE e.id = ANY(@ids) AND e.occurred_at BETWEEN @from AND @to",
+		pgx.StrictNamedArgs{"ids": ids, "from": from, "to": to})
+	if err != nil {
+		return nil, classify(attempted, err)
+	}
+	byID := make(map[string]events.Event, len(latest))
+	for _, e := range latest {
+		byID[e.ID] = e
+	}
+	out := make([]events.Event, 0, len(log))
+	for _, c := range log {
+		e, ok := byID[formatID(c.EventID)]
+		if !ok {
+			continue // deleted between the two queries
+		}
+		e.Sequence, e.State = c.Sequence, c.State
+		if c.State != events.StateCleared {
+			e.ClearedAt = time.Time{}
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// changeRow is a row of event_change.
+type changeRow struct {
+	Sequence   int64
+	EventID    [16]byte
+	OccurredAt time.Time
+	State      events.State
 }
 
 // LastSequence returns the number of the latest change, 0 when there is none.
