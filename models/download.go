@@ -209,7 +209,7 @@ func (d *download) copyFile(ctx context.Context, from string) error {
 	if err := CheckFile(from, d.m); err != nil {
 		return err
 	}
-	src, err := os.Open(from) //nolint:gosec // a mirror the operator named
+	src, err := os.Open(from)
 	if err != nil {
 		return fmt.Errorf("open mirror: %w", err)
 	}
@@ -239,7 +239,7 @@ func (c *ctxReader) Read(p []byte) (int, error) {
 }
 
 func syncDir(dir string) error {
-	f, err := os.Open(dir) //nolint:gosec // our own data folder
+	f, err := os.Open(dir)
 	if err != nil {
 		return &diskError{err}
 	}
@@ -253,7 +253,7 @@ func syncDir(dir string) error {
 // lock makes this process the only one to write the file's parts. The kernel
 // releases it when the process dies.
 func lock(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // our own data folder
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

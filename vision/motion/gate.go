@@ -152,7 +152,7 @@ func (g *Gate) measure(gray []byte) (shift, threshold int) {
 	clear(g.histogram[:])
 	ref, diff := g.ref[:len(gray)], g.diff[:len(gray)]
 	for i, v := range gray {
-		diff[i] = int16(v) - int16(ref[i]>>8) //nolint:gosec // 0…255
+		diff[i] = int16(v) - int16(ref[i]>>8)
 	}
 	for y := 0; y < g.cfg.Height; y += 2 {
 		row := diff[y*g.cfg.Width : (y+1)*g.cfg.Width]

@@ -38,7 +38,7 @@ var _ media.Picture = (*Image)(nil)
 
 // Load reads a JPEG or PNG file and turns it upright as its EXIF data says.
 func Load(path string) (*Image, error) {
-	f, err := os.Open(path) //nolint:gosec // a path the operator gave
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("load picture: %w", err)
 	}
@@ -112,7 +112,7 @@ func (m *Image) scale(dst []byte, width, height int, typ gocv.MatType) error {
 		return nil
 	}
 	small := gocv.NewMat()
-	defer small.Close()
+	defer func() { _ = small.Close() }()
 	gocv.Resize(m.mat, &small, size, 0, 0, gocv.InterpolationArea)
 	gocv.CvtColor(small, &to, gocv.ColorBGRToGray)
 	return nil

@@ -2,10 +2,13 @@ package prep_test
 
 import (
 	"errors"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/xacam/xacam/models"
 	"github.com/xacam/xacam/vision/prep"
@@ -142,11 +145,15 @@ func BenchmarkFill(b *testing.B) {
 			require.NoError(b, err)
 			dst := make([]float32, 3*416*416)
 			b.ReportAllocs()
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			start := threadCPU(b)
 			for b.Loop() {
 				if _, err := l.Fill(dst, still{p}); err != nil {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric(float64((threadCPU(b)-start).Microseconds())/float64(b.N), "cpu-µs/op")
 		})
 	}
 }
@@ -155,3 +162,12 @@ func BenchmarkFill(b *testing.B) {
 type still struct{ plain }
 
 func (still) BGR([]byte, int, int) error { return nil }
+
+// threadCPU is the CPU time of the calling thread, which other load on the
+// machine disturbs less than the clock.
+func threadCPU(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	require.NoError(b, unix.Getrusage(unix.RUSAGE_THREAD, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

@@ -35,7 +35,7 @@ func Assets(tb testing.TB) string {
 	if dir == "" {
 		dir = filepath.Join(Root(tb), "..", "shared", "assets")
 	}
-	if _, err := os.Stat(dir); err != nil {
+	if _, err := os.Stat(dir); err != nil { //nolint:gosec // the tester names the folder
 		tb.Skipf("no real models and pictures in %s; set XACAM_ASSETS", dir)
 	}
 	return dir
