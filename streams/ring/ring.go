@@ -73,7 +73,7 @@ func (r *Ring) Add(u *media.AccessUnit) {
 		r.dropGroup()
 	}
 	if r.bytes > r.cfg.MaxBytes { // one group that is too large
-		r.dropped += uint64(len(r.units) - r.head)
+		r.dropped += uint64(len(r.units) - r.head) //nolint:gosec // not negative
 		r.clear()
 	}
 }

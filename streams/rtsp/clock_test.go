@@ -43,7 +43,7 @@ func (r *rig) run() {
 	sys := time.Duration(0)
 	ts := r.ts
 	for i := range r.n {
-		ts += uint32(r.shift[i]) //nolint:gosec // wraps on purpose
+		ts += uint32(r.shift[i])
 		sys += r.sysSet[i]
 		if v, ok := r.camSet[i]; ok {
 			r.camera = v
@@ -59,9 +59,9 @@ func (r *rig) run() {
 		capture := time.Duration(p) * 40 * time.Millisecond
 		arrival := time.Duration(i)*40*time.Millisecond + 30*time.Millisecond + r.late[i]
 		at := instant{wall: r.start.Add(arrival + sys), mono: 7*time.Minute + arrival}
-		frame := ts + uint32(p*3600) + uint32(r.outl[i]) //nolint:gosec // wraps on purpose
+		frame := ts + uint32(p*3600) + uint32(r.outl[i])
 		if r.report > 0 && i%r.report == 0 {
-			r.c.senderReport(toNTP(r.start.Add(capture+r.camera)), ts+uint32(p*3600), at) //nolint:gosec // wraps
+			r.c.senderReport(toNTP(r.start.Add(capture+r.camera)), ts+uint32(p*3600), at)
 		}
 		got := r.c.observe(frame, at)
 		if got.Jumped {

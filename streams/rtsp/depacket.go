@@ -69,7 +69,7 @@ func (d *depacketizer) push(p *rtp.Packet) []unit {
 		case step <= 0 && step > -64:
 			return nil // duplicate or late
 		default:
-			d.lost += uint64(max(int(step)-1, 1)) //nolint:gosec // positive
+			d.lost += uint64(max(int(step)-1, 1))
 			d.abandon()
 		}
 	}
@@ -81,7 +81,8 @@ func (d *depacketizer) push(p *rtp.Packet) []unit {
 		held.Marker = held.Timestamp != p.Timestamp
 		out = d.decode(&held, out)
 	}
-	skip := d.resync && !(fresh && (d.contiguous(p) || startsUnit(d.codec, p.Payload)))
+	whole := fresh && (d.contiguous(p) || startsUnit(d.codec, p.Payload))
+	skip := d.resync && !whole
 	d.started, d.seq, d.ts, d.marker = true, p.SequenceNumber, p.Timestamp, p.Marker
 	if skip {
 		return out

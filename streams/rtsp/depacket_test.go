@@ -124,7 +124,7 @@ func TestDepacketizerBoundsEmptyFragments(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, d.push(packet(0, 10, false, 0x5c, 0x81, 0x9a)))
 	for i := 1; i < 3*maxUnitPackets; i++ {
-		require.Empty(t, d.push(packet(uint16(i), 10, false, 0x5c, 0x01))) //nolint:gosec // wraps
+		require.Empty(t, d.push(packet(uint16(i), 10, false, 0x5c, 0x01)))
 		require.LessOrEqual(t, d.count, maxUnitPackets)
 	}
 	assert.NotZero(t, d.damaged)
@@ -209,7 +209,7 @@ func seeds(f *testing.F) {
 		var b bytes.Buffer
 		for _, p := range ps {
 			b.WriteByte(flags)
-			_ = binary.Write(&b, binary.BigEndian, uint16(len(p))) //nolint:gosec // small
+			_ = binary.Write(&b, binary.BigEndian, uint16(len(p)))
 			b.Write(p)
 		}
 		return b.Bytes()

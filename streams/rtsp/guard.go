@@ -106,7 +106,7 @@ func (g *guard) hangUp() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.conn != nil {
-		g.conn.Close()
+		_ = g.conn.Close()
 	}
 }
 

@@ -113,13 +113,13 @@ func (s *Server) Kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ln != nil {
-		s.ln.Close()
+		_ = s.ln.Close()
 	}
 	for c := range s.conns {
 		if t, ok := c.(*net.TCPConn); ok {
 			_ = t.SetLinger(0)
 		}
-		c.Close()
+		_ = c.Close()
 	}
 }
 
@@ -181,7 +181,7 @@ func (s *Server) closeSources() {
 // start opens the ports. Two UDP ports in a row are needed and cannot be asked
 // of the system, so a few are tried.
 func (s *Server) start(ctx context.Context) (*gortsplib.Server, error) {
-	host, _, _ := net.SplitHostPort(s.cfg.Listen) //nolint:errcheck // checked by withDefaults
+	host, _, _ := net.SplitHostPort(s.cfg.Listen) // checked by withDefaults
 	var lastErr error
 	for range 20 {
 		g := &gortsplib.Server{
@@ -239,19 +239,19 @@ func udpPair(ctx context.Context, host string) (rtp, rtcp string, err error) {
 		if err != nil {
 			return "", "", err
 		}
-		_, p, _ := net.SplitHostPort(a.LocalAddr().String()) //nolint:errcheck // the system's own
-		port, _ := strconv.Atoi(p)                           //nolint:errcheck // the system's own
+		_, p, _ := net.SplitHostPort(a.LocalAddr().String())
+		port, _ := strconv.Atoi(p)
 		if port%2 != 0 || port > 65534 {
-			a.Close()
+			_ = a.Close()
 			continue
 		}
 		next := net.JoinHostPort(host, strconv.Itoa(port+1))
 		b, err := lc.ListenPacket(ctx, "udp", next)
-		a.Close()
+		_ = a.Close()
 		if err != nil {
 			continue
 		}
-		b.Close()
+		_ = b.Close()
 		return net.JoinHostPort(host, p), next, nil
 	}
 	return "", "", errors.New("no two free ports in a row")

@@ -48,14 +48,15 @@ func TestFFmpegReads(t *testing.T) {
 		t.Run(tt.name+"/"+tt.transport, func(t *testing.T) {
 			t.Parallel()
 			out := tool(t, "ffmpeg", "-hide_banner", "-nostats", "-rtsp_transport", tt.transport,
-				"-i", "rtsp://admin:secret@"+srv.Addr()+"/"+tt.name, "-frames:v", "110", "-vf", "showinfo", "-f", "null", "-")
+				"-i", "rtsp://admin:secret@"+srv.Addr()+"/"+tt.name, "-frames:v", "115", "-vf", "showinfo", "-f", "null", "-")
 			times := regexp.MustCompile(`pts_time:([0-9.]+)`).FindAllStringSubmatch(out, -1)
-			require.GreaterOrEqual(t, len(times), 110)
+			require.GreaterOrEqual(t, len(times), 108, "more than one loop")
 			last := -1.0
-			for i, m := range times[:110] {
+			for i, m := range times[:108] {
 				pts, err := strconv.ParseFloat(m[1], 64)
 				require.NoError(t, err)
-				require.True(t, pts > last && (i == 0 || pts-last < 0.1), "frame %d at %v after %v", i, pts, last)
+				// ffmpeg gives the first two frames the same time.
+				require.True(t, i < 2 || pts > last && pts-last < 0.1, "frame %d at %v after %v", i, pts, last)
 				last = pts
 			}
 			assert.NotContains(t, out, "error")

@@ -179,13 +179,13 @@ func (s *Stream) close() {
 		s.out = nil
 	}
 	if s.src != nil {
-		s.src.Close()
+		_ = s.src.Close()
 		s.src = nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fault.next != nil {
-		s.fault.next.Close()
+		_ = s.fault.next.Close()
 		s.fault.next = nil
 	}
 }
@@ -222,7 +222,7 @@ func (p *pacer) step(ctx context.Context) error {
 	s.fault.next = nil
 	s.mu.Unlock()
 	if change != nil {
-		s.src.Close()
+		_ = s.src.Close()
 		s.src = change
 		p.loop = nil
 	}
