@@ -3,7 +3,6 @@ package spool_test
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -225,37 +224,4 @@ func TestProcessKilled(t *testing.T) {
 	require.GreaterOrEqual(t, len(got), safe+1)
 	require.Equal(t, numbers(0, safe+1), got[:safe+1], "nothing lost, and in order")
 	t.Logf("%d changes over 15 kills", len(got))
-}
-
-// FuzzSegment gives a file of any bytes to a start: it must not panic, and what
-// it takes for changes must be stored once.
-func FuzzSegment(f *testing.F) {
-	body, err := json.Marshal(change("a", 1))
-	require.NoError(f, err)
-	f.Add(spool.Record(f, change("a", 1)))
-	f.Add(append(spool.Record(f, change("a", 1)), spool.Record(f, change("b", 2))[:40]...))
-	f.Add([]byte{})
-	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0})
-	f.Add(append([]byte{0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4}, body...))
-	f.Add(append([]byte{0, 0xff, 0xff, 0xff, 1, 2, 3, 4}, body...))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		dir := t.TempDir()
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "00000000000000000001.seg"), b, 0o600))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "00000000000000000002.seg"), spool.Record(t, change("z", 9)), 0o600))
-		store := &memoryStore{}
-		s, err := spool.New(spool.Config{Dir: dir, Store: store})
-		require.NoError(t, err)
-		depth := s.Depth()
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- s.Run(ctx) }()
-		for s.Depth() > 0 {
-			time.Sleep(50 * time.Microsecond)
-		}
-		cancel()
-		require.NoError(t, <-done)
-		got := store.objects()
-		require.Len(t, got, depth)
-		require.Equal(t, "9", got[len(got)-1], "the file after the damaged one")
-	})
 }
