@@ -55,6 +55,18 @@ func newApplyCommand() *cobra.Command {
 // readCameras reads and checks a camera file. Every problem is reported, with
 // its path; all are exit code 2.
 func readCameras(path string, stdin io.Reader) ([]camera.File, error) {
+	files, err := parseCameras(path, stdin)
+	if err != nil {
+		return nil, err
+	}
+	if err := camera.ValidateAll(files); err != nil {
+		return nil, &usageError{err}
+	}
+	return files, nil
+}
+
+// parseCameras reads a camera file without checking what it says.
+func parseCameras(path string, stdin io.Reader) ([]camera.File, error) {
 	var b []byte
 	var err error
 	if path == "-" {
@@ -68,9 +80,6 @@ func readCameras(path string, stdin io.Reader) ([]camera.File, error) {
 	files, err := camera.Parse(b)
 	if err != nil {
 		return nil, usagef("%s: %w", path, err)
-	}
-	if err := camera.ValidateAll(files); err != nil {
-		return nil, &usageError{err}
 	}
 	return files, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/xacam/xacam/streams/media"
 	"github.com/xacam/xacam/vision"
 	"github.com/xacam/xacam/vision/camera"
+	"github.com/xacam/xacam/vision/motion"
 	"github.com/xacam/xacam/vision/pipeline"
 	"github.com/xacam/xacam/vision/track"
 )
@@ -143,6 +144,12 @@ func (p *plan) newCamera(a analysis, open []events.Event, at time.Time) (*pipeli
 	cfg := pipeline.CameraConfig{
 		Name: p.slug, Detector: p.detector, Tracker: tracker, Masks: built.Masks, Observers: observers,
 		Engine: engine, Record: a.record, Look: a.look, Now: a.now, Metrics: a.metrics,
+	}
+	if !a.noGate {
+		cfg.Gate, err = pipeline.NewMotionGate(motion.Config{Masks: built.Masks})
+		if err != nil {
+			return nil, err
+		}
 	}
 	return pipeline.NewCamera(cfg)
 }

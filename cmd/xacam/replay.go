@@ -62,11 +62,20 @@ func newReplayCommand() *cobra.Command {
 	return cmd
 }
 
-// oneCamera reads the camera file of a replay.
+// oneCamera reads the camera file of a replay. It needs no address: the
+// pictures come from the recording.
 func oneCamera(o replayOptions, stdin io.Reader) (camera.File, error) {
-	files, err := readCameras(o.camera, stdin)
+	files, err := parseCameras(o.camera, stdin)
 	if err != nil {
 		return camera.File{}, err
+	}
+	for i := range files {
+		if files[i].URL.IsZero() {
+			files[i].URL = camera.NewSecret("rtsp://recording.invalid/")
+		}
+	}
+	if err := camera.ValidateAll(files); err != nil {
+		return camera.File{}, &usageError{err}
 	}
 	for _, f := range files {
 		if f.Camera == o.replayOnly || o.replayOnly == "" && len(files) == 1 {

@@ -33,6 +33,17 @@ type crossingParams struct {
 	Margin    float64 `yaml:"margin" min:"0" max:"2" doc_vi:"Phải đi quá vạch bao xa mới tính, theo cỡ của đối tượng" doc_en:"How far past the line an object must be to count, in units of its own size"`
 }
 
+// cutOff is where the lower edge of the picture cuts objects off: detectors end
+// boxes a little above it. The real foot is out of the picture, further down.
+const cutOff = .975
+
+// An object that comes no further than the margin, because its way ends there,
+// is on a side when it stays there, by a little, for a while.
+const (
+	settledMargin = .02 // in units of the object's own size
+	settledAfter  = time.Second
+)
+
 // maxUnseen is the longest time between two detections of a track whose
 // straight connection says where it went.
 const maxUnseen = 5 * time.Second
@@ -48,6 +59,8 @@ type walker struct {
 	track vision.Track // when last detected
 	side  geom.Side    // on which it was last clearly; OnIt when never
 	far   geom.Side    // on which it was clearly in the latest scene, if not side
+	near  geom.Side    // on which it has been, clearly or not, since
+	since time.Time
 	net   int          // crossings of the segment since it was clearly on side, +1 a to b, -1 b to a
 	count int          // of crossings, to tell their events apart
 }
@@ -59,7 +72,7 @@ func newCrossing(r Rule, p crossingParams) (Behaviour, lifecycle.Rule, error) {
 // Observe implements Behaviour. A crossing counts once the foot of the track has
 // passed through the line, straight from one detection to the next, and is then
 // found further than the margin on the other side in two scenes, or in the last
-// one before the track ends. Hovering on the line counts nothing, and neither do
+// one before the track ends, or stays on the other side for a second. Hovering on the line counts nothing, and neither do
 // predicted positions: a track that was hidden counts when it comes out. A track
 // that is first seen on the line counts only when it crosses again.
 func (c *crossing) Observe(s *vision.Scene) []events.Signal {
@@ -75,7 +88,8 @@ func (c *crossing) Observe(s *vision.Scene) []events.Signal {
 			c.tracks[t.ID] = w
 		}
 		if !known || s.At.Sub(w.track.Seen) > maxUnseen {
-			*w = walker{track: *t, side: c.clear(t, c.Margin/2), count: w.count}
+			side := c.clear(t, min(c.Margin/2, settledMargin))
+			*w = walker{track: *t, side: side, near: side, since: s.At, count: w.count}
 			continue
 		}
 		if c.step(w, t) {
@@ -101,7 +115,13 @@ func (c *crossing) Observe(s *vision.Scene) []events.Signal {
 func (c *crossing) step(w *walker, t *vision.Track) bool {
 	w.net += int(c.rule.Line.Crosses(w.track.Box.Foot(), t.Box.Foot()))
 	w.track = *t
+	if near := c.clear(t, min(c.Margin, settledMargin)); near != w.near {
+		w.near, w.since = near, t.Seen
+	}
 	side := c.clear(t, c.Margin)
+	if side == geom.OnIt && t.Seen.Sub(w.since) >= settledAfter {
+		side, w.far = w.near, w.near
+	}
 	switch {
 	case side == geom.OnIt: // neither here nor there
 		w.far = geom.OnIt
@@ -155,7 +175,11 @@ func (c *crossing) passed(w *walker, side geom.Side) bool {
 // clear returns the side on which the foot is further than margin, in units of
 // the box, or OnIt.
 func (c *crossing) clear(t *vision.Track, margin float64) geom.Side {
-	d := c.rule.Line.Depth(t.Box.Foot(), geom.Point{X: t.Box.Width(), Y: t.Box.Height()})
+	foot := t.Box.Foot()
+	if foot.Y >= cutOff {
+		foot.Y += .2 * t.Box.Height()
+	}
+	d := c.rule.Line.Depth(foot, geom.Point{X: t.Box.Width(), Y: t.Box.Height()})
 	switch {
 	case math.IsNaN(d) || math.Abs(d) < margin || d == 0:
 		return geom.OnIt
