@@ -312,11 +312,13 @@ func TestSequenceVisibleInOrder(t *testing.T) {
 	const writers, batches, size = 4, 25, 7
 	const total = writers * batches * size
 	var wg, readers sync.WaitGroup
+	following, cancel := context.WithTimeout(t.Context(), 30*time.Second) // should a change be missing
+	defer cancel()
 	for range 2 {
 		readers.Go(func() {
 			var seen int64
 			for seen < total {
-				got, err := first.ChangesSince(t.Context(), seen, 50)
+				got, err := first.ChangesSince(following, seen, 50)
 				if !assert.NoError(t, err) {
 					return
 				}
