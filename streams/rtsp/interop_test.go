@@ -150,7 +150,9 @@ func TestInteropGStreamer(t *testing.T) { //nolint:paralleltest // its timings a
 		for first < len(units)-1 && (units[first].PTS < 2*time.Second || !units[first].Key) {
 			first++
 		}
-		checkUnits(t, cam.rec.Formats()[0].Codec, units[first:])
+		// An encoder short of processor time lags by seconds; its sender reports
+		// still tell when the pictures were due.
+		checkUnits(t, cam.rec.Formats()[0].Codec, units[first:], 15*time.Second)
 		report(t, cam.name, cam.c, units[first:], 25)
 	}
 }
