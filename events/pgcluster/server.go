@@ -30,7 +30,7 @@ func (s *server) session(ctx context.Context, dsn string, ready func()) error {
 	}
 	exited := make(chan error, 1)
 	pid := make(chan int, 1)
-	//nolint:contextcheck // stopped by signals in the right order, not by a context's SIGKILL
+	//nolint:contextcheck,gosec // stopped by signals in the right order, not by a context's SIGKILL
 	go s.process(pid, exited) // ends with the server; this function waits for it
 	p, ok := <-pid
 	if !ok {
