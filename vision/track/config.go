@@ -49,7 +49,7 @@ func (c Config) withDefaults() (Config, error) {
 	fill(&c.LostAfter, 1500*time.Millisecond)
 	fill(&c.MinOverlap, 0.2)
 	fill(&c.MinOverlapLow, 0.4)
-	fill(&c.MinOverlapNew, .4)
+	fill(&c.MinOverlapNew, 0.4)
 	fill(&c.StillShift, 0.15)
 	fill(&c.MaxTracks, 500)
 	if c.Groups == nil {

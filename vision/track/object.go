@@ -105,7 +105,7 @@ func (o *object) hit(d *detection, at time.Time, look uint64, tolerance float64)
 	o.class.cast(d.label, d.score, dt)
 	o.proof += d.score * (evidence + (1-evidence)*min(1, dt/correlated))
 	o.score, o.seen, o.hitOn, o.missed = d.score, at, look, 0
-	o.still.observe(o.box, at, tolerance)
+	o.still.observe(d.box, at, tolerance)
 }
 
 // rest says that the picture has not changed until the given moment.

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	strayGrace = 400 * time.Millisecond // an excursion must last this long to count, unless it is far
+	strayGrace = 400 * time.Millisecond // an excursion must last this long to count
 	growth     = 0.25                   // logarithmic change of both sides that is as good as a move
 	anchorMean = 5                      // boxes averaged into an anchor
 )
@@ -26,10 +26,12 @@ type still struct {
 
 func (s *still) begin(b box, at time.Time) { *s = still{anchor: b, boxes: 1, since: at} }
 
-// observe takes the object's box at the given moment; tolerance is a fraction
-// of its size.
+// observe takes the box detected at the given moment, not the filtered one,
+// which a single outlier would move for longer; tolerance is a fraction of the
+// object's size.
 func (s *still) observe(b box, at time.Time, tolerance float64) {
-	moved := movement(s.anchor, b) / tolerance
+	shift, scaled := movement(s.anchor, b)
+	moved := max(shift/tolerance, scaled/growth)
 	switch {
 	case moved <= 1:
 		s.away = false
@@ -41,20 +43,19 @@ func (s *still) observe(b box, at time.Time, tolerance float64) {
 			s.anchor.w += f * (b.w - s.anchor.w)
 			s.anchor.h += f * (b.h - s.anchor.h)
 		}
-	case moved > 2, s.away && at.Sub(s.strayed) >= strayGrace:
+	case s.away && at.Sub(s.strayed) >= strayGrace:
 		s.begin(b, at)
 	case !s.away:
 		s.away, s.strayed = true, at
 	}
 }
 
-// movement returns how far a box has come, as a fraction of its size.
-func movement(a, b box) float64 {
+// movement returns how far a box has come, as a fraction of its size, and the
+// logarithm of the factor by which both its sides grew or shrank.
+func movement(a, b box) (shift, scaled float64) {
 	dx := common(b.x-b.w/2-(a.x-a.w/2), b.x+b.w/2-(a.x+a.w/2))
 	dy := common(b.y-b.h/2-(a.y-a.h/2), b.y+b.h/2-(a.y+a.h/2))
-	shift := math.Hypot(dx, dy) / a.scale()
-	scaled := math.Abs(common(math.Log(b.w/a.w), math.Log(b.h/a.h)))
-	return max(shift, scaled/growth*0.15)
+	return math.Hypot(dx, dy) / a.scale(), math.Abs(common(math.Log(b.w/a.w), math.Log(b.h/a.h)))
 }
 
 // common returns the smaller of two changes in the same direction, else 0.

@@ -13,10 +13,8 @@ import (
 	"github.com/xacam/xacam/vision"
 )
 
-const (
-	longGap   = 3    // a pause between looks of this many times LostAfter ends all tracks
-	duplicate = 0.85 // two tracks of a group that overlap this much are one
-)
+// longGap times LostAfter without a look ends all tracks.
+const longGap = 3
 
 // Tracker matches detections to tracks in two stages, those with a high score
 // first (Zhang et al. 2022, ByteTrack), by predicted boxes. What differs is
@@ -164,7 +162,7 @@ func (t *Tracker) begin(at time.Time) {
 
 // judge confirms tracks and marks those that are over.
 func (t *Tracker) judge(at time.Time) {
-	for i, o := range t.tracks {
+	for _, o := range t.tracks {
 		if o.hitOn != t.look {
 			o.missed++
 		}
@@ -181,25 +179,7 @@ func (t *Tracker) judge(at time.Time) {
 		outside := o.box.x < 0 || o.box.x > t.cfg.Aspect || o.box.y < 0 || o.box.y > 1
 		if o.missed > 1 && lost >= t.cfg.LostAfter || o.missed > 0 && outside {
 			o.gone = true
-			continue
 		}
-		t.merge(o, t.tracks[:i])
-	}
-}
-
-// merge ends one of two tracks that lie on each other: the one not seen now,
-// else the one that began later.
-func (t *Tracker) merge(o *object, earlier []*object) {
-	for _, e := range earlier {
-		if e.gone || !e.confirmed() || e.group != o.group || overlap(e.box, o.box, 0, 0) < duplicate {
-			continue
-		}
-		if e.missed > 0 && o.missed == 0 {
-			e.gone = true
-			continue
-		}
-		o.gone = true
-		return
 	}
 }
 

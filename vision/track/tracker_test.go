@@ -173,6 +173,21 @@ func TestClasses(t *testing.T) {
 		assert.ElementsMatch(t, []uint64{1, 2}, ids(tracks))
 		assert.ElementsMatch(t, []string{"person", "motorcycle"}, []string{tracks[0].Label, tracks[1].Label})
 	})
+	t.Run("a motorcycle where the person was is another object", func(t *testing.T) {
+		t.Parallel()
+		tr := newTracker(t, track.Config{})
+		for i := range 5 {
+			tr.Update(second(0.2*float64(i)), []vision.Detection{det("person", 0.8, 0.5, 0.5, 0.1, 0.3)})
+		}
+		var tracks []vision.Track
+		for i := range 5 {
+			tracks, _ = tr.Update(second(1+0.2*float64(i)), []vision.Detection{det("motorcycle", 0.8, 0.5, 0.5, 0.1, 0.3)})
+		}
+		require.Len(t, tracks, 2)
+		assert.Equal(t, "person", tracks[0].Label)
+		assert.Equal(t, second(0.8), tracks[0].Seen)
+		assert.Equal(t, "motorcycle", tracks[1].Label)
+	})
 	t.Run("a vote among classes that detectors mix up", func(t *testing.T) {
 		t.Parallel()
 		tr := newTracker(t, track.Config{})
@@ -219,6 +234,18 @@ func TestStillFor(t *testing.T) {
 		"stands, feet hidden for a while": {func(i int, _ *rand.Rand) (vision.Detection, bool) {
 			if i > 60 && i < 80 {
 				return det("person", 0.6, 0.5, 0.45, 0.06, 0.2), true
+			}
+			return person(0.5, 0.5), true
+		}, 28, 30},
+		"stands, half hidden from the side": {func(i int, _ *rand.Rand) (vision.Detection, bool) {
+			if i > 60 && i < 80 {
+				return det("person", 0.6, 0.515, 0.5, 0.03, 0.3), true
+			}
+			return person(0.5, 0.5), true
+		}, 28, 30},
+		"stands, now and then a box is off": {func(i int, _ *rand.Rand) (vision.Detection, bool) {
+			if i%20 == 10 {
+				return person(0.56, 0.5), true
 			}
 			return person(0.5, 0.5), true
 		}, 28, 30},
@@ -291,6 +318,24 @@ func TestHold(t *testing.T) {
 	}
 	assert.Equal(t, []uint64{1}, ids(tracks))
 	assert.Less(t, tracks[0].StillFor, time.Second)
+}
+
+// TestSeldomLooks: at one look in two seconds a single miss ends nothing,
+// although it lasts longer than LostAfter.
+func TestSeldomLooks(t *testing.T) {
+	t.Parallel()
+	tr := newTracker(t, track.Config{})
+	for i := range 20 {
+		var dets []vision.Detection
+		if i%3 != 2 {
+			dets = append(dets, person(0.5, 0.5))
+		}
+		tracks, ended := tr.Update(second(2*float64(i)), dets)
+		require.Empty(t, ended)
+		if i > 0 {
+			require.Equal(t, []uint64{1}, ids(tracks))
+		}
+	}
 }
 
 func TestAfterALongGapNothingIsTheSame(t *testing.T) {
