@@ -66,7 +66,7 @@ func findBinaries(ctx context.Context, given, data string) (binaries, error) {
 
 // fitting chooses among installed versions, newest first.
 func fitting(all []binaries, data string) (binaries, error) {
-	b, err := os.ReadFile(filepath.Join(data, "PG_VERSION")) //nolint:gosec // the operator chose the folder
+	b, err := os.ReadFile(filepath.Join(data, "PG_VERSION"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return all[0], nil
 	}

@@ -37,7 +37,7 @@ func socketDir(cfg Config) (string, error) {
 // open file, so the kernel gives it back even after kill -9.
 func lockDir(dir string) (unlock func(), err error) {
 	path := filepath.Join(dir, "lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600) //nolint:gosec // the operator chose the folder
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock database folder: %w", err)
 	}
@@ -47,7 +47,7 @@ func lockDir(dir string) (unlock func(), err error) {
 			return nil, fmt.Errorf("lock database folder: %w", err)
 		}
 		who := "another process"
-		if b, err := os.ReadFile(path); err == nil && len(b) > 0 { //nolint:gosec // as above
+		if b, err := os.ReadFile(path); err == nil && len(b) > 0 {
 			who = "process " + strings.TrimSpace(string(b))
 		}
 		return nil, fmt.Errorf("database folder %s: %w (%s): stop that one, or give this one a data folder of its own", dir, ErrLocked, who)

@@ -123,7 +123,7 @@ func serverProcesses(data string) ([]int, error) {
 
 // postmasterPID reads the process ID in postmaster.pid; 0 if there is none.
 func postmasterPID(data string) int {
-	b, err := os.ReadFile(filepath.Join(data, "postmaster.pid")) //nolint:gosec // the operator chose the folder
+	b, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
 	if err != nil {
 		return 0
 	}

@@ -297,7 +297,7 @@ func (d *disk) dropRead() error {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // our own folder
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
