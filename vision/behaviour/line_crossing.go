@@ -35,7 +35,7 @@ type crossingParams struct {
 
 // cutOff is where the lower edge of the picture cuts objects off: detectors end
 // boxes a little above it. The real foot is out of the picture, further down.
-const cutOff = .975
+const cutOff = .965
 
 // An object that comes no further than the margin, because its way ends there,
 // is on a side when it stays there, by a little, for a while.
