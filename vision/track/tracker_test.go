@@ -245,7 +245,7 @@ func TestStillFor(t *testing.T) {
 		}, 28, 30},
 		"stands, now and then two boxes are off": {func(i int, _ *rand.Rand) (vision.Detection, bool) {
 			if i%20 == 10 || i%20 == 11 {
-				return person(0.56, 0.5), true
+				return person(0.54, 0.5), true
 			}
 			return person(0.5, 0.5), true
 		}, 28, 30},
