@@ -47,10 +47,16 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	for line := range strings.Lines(err.Error()) {
 		fmt.Fprintln(stderr, "xacam: "+strings.TrimRight(line, "\n"))
 	}
-	if errors.As(err, new(*usageError)) {
+	if errors.As(err, new(*usageError)) || isCobraUsage(err) {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// isCobraUsage recognises the usage errors that cobra makes itself and gives
+// no type: a missing flag and an unknown command.
+func isCobraUsage(err error) bool {
+	return strings.HasPrefix(err.Error(), "required flag(s) ") || strings.HasPrefix(err.Error(), "unknown command ")
 }
 
 func newRoot() *cobra.Command {
