@@ -13,7 +13,8 @@ import (
 
 // handler answers requests.
 type handler struct {
-	s *Server
+	s     *Server
+	bound chan struct{} // closed when the streams are known; the port is open before
 
 	mu      sync.Mutex
 	playing map[*gortsplib.ServerConn]joining // PLAY asked, answer not yet sent
@@ -42,8 +43,9 @@ func (h *handler) find(c *gortsplib.ServerConn, req *base.Request, path string) 
 	if h.s.cfg.User != "" && !h.loggedIn(c, req) {
 		return nil, &base.Response{StatusCode: base.StatusUnauthorized}, liberrors.ErrServerAuth{}
 	}
+	<-h.bound
 	st := h.s.streams[strings.Trim(path, "/")]
-	if st == nil {
+	if st == nil || st.out == nil {
 		return nil, &base.Response{StatusCode: base.StatusNotFound}, nil
 	}
 	return st, &base.Response{StatusCode: base.StatusOK}, nil

@@ -184,8 +184,9 @@ func (s *Server) start(ctx context.Context) (*gortsplib.Server, error) {
 	host, _, _ := net.SplitHostPort(s.cfg.Listen) // checked by withDefaults
 	var lastErr error
 	for range 20 {
+		h := &handler{s: s, playing: map[*gortsplib.ServerConn]joining{}, bound: make(chan struct{})}
 		g := &gortsplib.Server{
-			Handler:     &handler{s: s, playing: map[*gortsplib.ServerConn]joining{}},
+			Handler:     h,
 			RTSPAddress: s.cfg.Listen,
 			// 4096 packets are 6 MB: a large key frame for a slow reader.
 			WriteQueueSize:           4096,
@@ -202,7 +203,13 @@ func (s *Server) start(ctx context.Context) (*gortsplib.Server, error) {
 		}
 		err := g.Start()
 		if err == nil {
-			return g, s.bind(g)
+			err := s.bind(g)
+			close(h.bound)
+			if err != nil {
+				g.Close()
+				return nil, err
+			}
+			return g, nil
 		}
 		lastErr = err
 		if s.cfg.NoUDP || !isUDP(err) {
@@ -224,7 +231,6 @@ func isUDP(err error) bool {
 func (s *Server) bind(g *gortsplib.Server) error {
 	for _, st := range s.streams {
 		if err := st.bind(g); err != nil {
-			g.Close()
 			return fmt.Errorf("simulated camera %q: %w", st.name, err)
 		}
 	}

@@ -24,7 +24,7 @@ const (
 	reportEvery  = 5 * time.Second // RTCP sender reports
 	payloadType  = 96
 	ntpEpoch     = 2208988800 // seconds from 1900 to 1970
-	fallenBehind = time.Second
+	fallenBehind = 3 * time.Second
 )
 
 // encoder is what both RTP encoders of gortsplib are.
