@@ -204,7 +204,7 @@ func (b *bench) run(ctx context.Context, res *benchResult, n int) (run benchRun,
 	if err := cfg.validate(); err != nil {
 		return run, err
 	}
-	srv, err := newServer(cfg, b.log)
+	srv, err := newServer(ctx, cfg, b.log)
 	if err != nil {
 		return run, err
 	}

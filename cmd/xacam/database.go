@@ -35,11 +35,9 @@ func (d *database) Run(ctx context.Context) error {
 	pause := 500 * time.Millisecond
 	for {
 		err := d.prepare(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
 		var next time.Duration
 		switch {
+		case ctx.Err() != nil:
 		case err == nil:
 			d.once.Do(func() { close(d.ready) })
 			pause, next = 500*time.Millisecond, 6*time.Hour

@@ -37,7 +37,7 @@ func newDemoCommand() *cobra.Command {
 
 // demoPassword of the simulated cameras has the signs that careless parsers of
 // addresses break at. Nothing but this machine can reach the cameras.
-const demoPassword = "xa@An:Thanh#1%"
+const demoPassword = "xa@An:Thanh#1%" //nolint:gosec // not a secret, see above
 
 type demoOptions struct{ data, listen, clips string }
 
@@ -171,7 +171,7 @@ func demo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) error {
 		return &usageError{err}
 	}
 	cfg.models = modelDir(o.data)
-	srv, err := newServer(cfg, stderr)
+	srv, err := newServer(ctx, cfg, stderr)
 	if err != nil {
 		return err
 	}
@@ -184,10 +184,9 @@ func demo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) error {
 		if err := setUpDemo(ctx, srv, camSim, cams, clips); err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
-			return nil
+		if ctx.Err() == nil {
+			announce(stdout, srv.listener.Addr(), cams)
 		}
-		announce(stdout, srv.listener.Addr(), cams)
 		<-ctx.Done()
 		return nil
 	})

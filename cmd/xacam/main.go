@@ -35,7 +35,7 @@ func main() {
 // execute runs one command line and returns its exit code. Errors are written
 // to stderr, one line a problem.
 func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	cmd := newRoot()
+	cmd := newRoot() //nolint:contextcheck // commands get theirs from ExecuteContext
 	cmd.SetArgs(args)
 	cmd.SetIn(stdin)
 	cmd.SetOut(stdout)

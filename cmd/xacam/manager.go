@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -277,11 +278,7 @@ func (m *manager) start(ctx context.Context, c storedCamera) {
 func (m *manager) snapshot() map[string]*running {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := make(map[string]*running, len(m.running))
-	for k, v := range m.running {
-		out[k] = v
-	}
-	return out
+	return maps.Clone(m.running)
 }
 
 func (m *manager) stopAll() {

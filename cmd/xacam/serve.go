@@ -41,7 +41,7 @@ func newServeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			srv, err := newServer(cfg, cmd.ErrOrStderr())
+			srv, err := newServer(cmd.Context(), cfg, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -74,7 +74,7 @@ type server struct {
 
 // newServer checks everything that can be checked without starting anything
 // and takes the port. The caller runs the server, or closes it.
-func newServer(cfg *Config, stderr io.Writer) (*server, error) {
+func newServer(ctx context.Context, cfg *Config, stderr io.Writer) (*server, error) {
 	if err := api.LoopbackOnly(cfg.Listen); err != nil {
 		return nil, usagef("listen: %w", err)
 	}
@@ -90,13 +90,13 @@ func newServer(cfg *Config, stderr io.Writer) (*server, error) {
 	if n, err := store.Sweep(); err != nil {
 		return nil, err
 	} else if n > 0 {
-		s.log.Info("removed half-written pictures of an earlier run", "files", n) //nolint:sloglint // nothing runs yet
+		s.log.InfoContext(ctx, "removed half-written pictures of an earlier run", "files", n)
 	}
-	s.listener, err = listen(cfg.Listen)
+	s.listener, err = listen(ctx, cfg.Listen)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.build(store); err != nil {
+	if err := s.build(ctx, store); err != nil {
 		return nil, errors.Join(err, s.listener.Close())
 	}
 	return s, nil
@@ -119,17 +119,17 @@ func makeDataDir(dir string) error {
 	return nil
 }
 
-func listen(addr string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr) //nolint:noctx // at the start
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s, is another xacam running? choose another address with listen: %w", addr, err)
 	}
 	return l, nil
 }
 
-func (s *server) build(store *evidence.Store) error {
+func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	avdec.QuietLog()
-	if err := s.openDatabase(); err != nil {
+	if err := s.openDatabase(ctx); err != nil {
 		return err
 	}
 	var err error
@@ -165,7 +165,7 @@ func (s *server) build(store *evidence.Store) error {
 		detectors: s.detectors, faulty: make(map[string]time.Time), now: time.Now,
 	}
 	s.manager = newManager(s.db, pl, d, s.spool.Depth, filepath.Join(s.cfg.Data, "cameras.json"))
-	web, err := s.newAPI()
+	web, err := s.newAPI() //nolint:contextcheck // handlers get theirs from requests
 	if err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func (s *server) build(store *evidence.Store) error {
 	return nil
 }
 
-func (s *server) openDatabase() error {
+func (s *server) openDatabase(ctx context.Context) error {
 	dsn := s.cfg.Database.DSN.Reveal()
 	wait := func(context.Context) error { return nil }
 	if dsn == "" {
@@ -194,7 +194,7 @@ func (s *server) openDatabase() error {
 		dsn, wait = s.cluster.DSN(), s.cluster.Ready
 	}
 	var err error
-	s.store, err = pgstore.Open(context.Background(), dsn, pgstore.Config{Log: s.log})
+	s.store, err = pgstore.Open(ctx, dsn, pgstore.Config{Log: s.log})
 	if err != nil {
 		return usagef("database.dsn: %w", err)
 	}

@@ -104,12 +104,17 @@ func (s *Store) Open(ref events.EvidenceRef) (*os.File, error) {
 // Sweep removes what a crash left half written, and returns how many files.
 // Call it before the first Put.
 func (s *Store) Sweep() (removed int, err error) {
-	err = filepath.WalkDir(s.dir, func(p string, d fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(s.dir)
+	if err != nil {
+		return 0, fmt.Errorf("sweep the media folder: %w", err)
+	}
+	defer root.Close()
+	err = fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(p, tempSuffix) {
 			return err
 		}
 		removed++
-		return os.Remove(p)
+		return root.Remove(p)
 	})
 	if err != nil {
 		return removed, fmt.Errorf("sweep the media folder: %w", err)

@@ -57,7 +57,7 @@ type stamped struct {
 
 func (stamped) Release() {}
 
-var t0 = time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
+func t0() time.Time { return time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC) }
 
 func person(foot geom.Point) vision.Detection {
 	return vision.Detection{Label: "person", Score: .9, Box: geom.Box{
@@ -85,7 +85,7 @@ func newCamera(t *testing.T, cfg pipeline.CameraConfig) (*pipeline.Camera, *[]ev
 func stepFor(t *testing.T, c *pipeline.Camera, from, d time.Duration) {
 	t.Helper()
 	for at := from; at < from+d; at += 200 * time.Millisecond {
-		require.NoError(t, c.Step(t.Context(), &media.Frame{Captured: t0.Add(at), Picture: stamped{at: t0.Add(at)}}))
+		require.NoError(t, c.Step(t.Context(), &media.Frame{Captured: t0().Add(at), Picture: stamped{at: t0().Add(at)}}))
 	}
 }
 
@@ -97,7 +97,7 @@ func TestQuietCameraCostsLittle(t *testing.T) {
 	}}
 	rule := &anyone{}
 	c, changes := newCamera(t, pipeline.CameraConfig{
-		Detector: det, Gate: motionUntil(t0.Add(time.Second)), Observers: []pipeline.Observer{rule},
+		Detector: det, Gate: motionUntil(t0().Add(time.Second)), Observers: []pipeline.Observer{rule},
 	})
 	stepFor(t, c, 0, 2*time.Second)
 	busy := det.Calls()
@@ -140,7 +140,7 @@ func TestStepErrorsSayWhatFailed(t *testing.T) {
 		Observers: []pipeline.Observer{&anyone{}},
 		Record:    func(context.Context, *media.Frame, []events.Change) error { return full },
 	})
-	err := c.Step(t.Context(), &media.Frame{Captured: t0})
+	err := c.Step(t.Context(), &media.Frame{Captured: t0()})
 	require.ErrorIs(t, err, full)
 	require.ErrorContains(t, err, "record events")
 	_, err = pipeline.NewCamera(pipeline.CameraConfig{Name: "gate"})
