@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/xacam/xacam/api"
 	"github.com/xacam/xacam/events/pgstore"
 	"github.com/xacam/xacam/models"
 	"github.com/xacam/xacam/streams/avdec"
@@ -147,6 +148,12 @@ func chooseClips(o demoOptions, w io.Writer) ([]demoCamera, []clip, error) {
 
 func demo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) error {
 	avdec.QuietLog()
+	cfg := defaultConfig()
+	cfg.Listen, cfg.Data, cfg.Log.Level = o.listen, filepath.Join(o.data, "demo"), "warn"
+	cfg.models = modelDir(o.data)
+	if err := errors.Join(cfg.validate(), api.LoopbackOnly(cfg.Listen)); err != nil {
+		return &usageError{err}
+	}
 	if err := makeDataDir(o.data); err != nil {
 		return err
 	}
@@ -165,12 +172,6 @@ func demo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) error {
 				models.Default, err, modelDir(o.data))
 		}
 	}
-	cfg := defaultConfig()
-	cfg.Listen, cfg.Data, cfg.Log.Level = o.listen, filepath.Join(o.data, "demo"), "warn"
-	if err := cfg.validate(); err != nil {
-		return &usageError{err}
-	}
-	cfg.models = modelDir(o.data)
 	srv, err := newServer(ctx, cfg, stderr)
 	if err != nil {
 		return err
