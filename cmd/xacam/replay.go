@@ -187,7 +187,7 @@ func (r *replayer) pump(ctx context.Context, cam *pipeline.Camera) error {
 	for ctx.Err() == nil {
 		f, err := r.file.ReadFrame()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return cam.End(ctx)
 		}
 		if err != nil {
 			return err

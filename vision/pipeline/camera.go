@@ -41,7 +41,7 @@ type CameraConfig struct {
 
 	// Record keeps changes, in order; it must neither lose them nor wait for
 	// the database. The frame is the one that caused them, for the snapshot,
-	// and belongs to the caller. Required.
+	// and belongs to the caller; it is nil at the End. Required.
 	Record func(context.Context, *media.Frame, []events.Change) error
 	// Look, if not nil, is shown every look: for recordings of tracks and for
 	// pictures with boxes. It keeps nothing of it.
@@ -124,6 +124,25 @@ func (c *Camera) Step(ctx context.Context, f *media.Frame) error {
 		return c.cfg.Look(&look)
 	}
 	return nil
+}
+
+// End says that no frame will come any more: whoever is in the picture is taken
+// for gone at the last one's time. It is for recordings; a live camera goes on.
+func (c *Camera) End(ctx context.Context) error {
+	c.scene.Ended = c.scene.Ended[:0:0]
+	for i := range c.scene.Tracks {
+		c.scene.Ended = append(c.scene.Ended, c.scene.Tracks[i].ID)
+	}
+	c.scene.Tracks = nil
+	var holding []events.Signal
+	for _, o := range c.cfg.Observers {
+		holding = append(holding, o.Observe(&c.scene)...)
+	}
+	changes := c.cfg.Engine.Step(c.scene.At, holding)
+	if len(changes) == 0 {
+		return nil
+	}
+	return c.cfg.Record(ctx, nil, changes)
 }
 
 // quiet reports whether the frame can go without an inference: nothing moved

@@ -141,7 +141,7 @@ func (f *textbook) update(z box, n [4]noise) {
 func TestKalmanIsTheTextbookFilter(t *testing.T) {
 	t.Parallel()
 	z := box{0.4, 0.5, 0.1, 0.3}
-	centre, size := noises(z.scale(), 1)
+	centre, size := noises(z.scale(), 1, 1)
 	n := [4]noise{centre, centre, size, size}
 	var k Kalman
 	k.start(z, centre, size)
@@ -175,7 +175,7 @@ func TestKalmanIsTheTextbookFilter(t *testing.T) {
 func TestKalmanCountsSeconds(t *testing.T) {
 	t.Parallel()
 	z := box{0.4, 0.5, 0.1, 0.3}
-	centre, size := noises(z.scale(), 1)
+	centre, size := noises(z.scale(), 1, 1)
 	var long, short Kalman
 	long.start(z, centre, size)
 	long.predict(0.1, centre, size)
@@ -198,7 +198,7 @@ func TestKalmanCountsSeconds(t *testing.T) {
 func TestKalmanNeverTurnsInsideOut(t *testing.T) {
 	t.Parallel()
 	z := box{0.5, 0.5, 0.1, 0.3}
-	centre, size := noises(z.scale(), 1)
+	centre, size := noises(z.scale(), 1, 1)
 	var k Kalman
 	k.start(z, centre, size)
 	for range 20 {

@@ -7,6 +7,8 @@ const (
 	voteFade  = 20.0          // seconds in which an old vote loses all but 37 % of its weight
 	voteTie   = 1.0 + 0x1p-20 // a class must be ahead by more than rounding to take over
 	noLabel   = labelID(-1)   // not admitted: the table is full
+
+	vehicleAgility = 6.0 // see labels.agility
 )
 
 // labelID is the number of a class name in a tracker's table.
@@ -38,6 +40,17 @@ func (l *labels) add(name string, group int) labelID {
 	l.names = append(l.names, name)
 	l.group = append(l.group, group)
 	return id
+}
+
+// agility returns by what factor objects of the class change their speed in the
+// picture faster than people do. Vehicles drive towards the camera: from far away
+// a dot that hardly moves, they cross the last of the picture in a moment.
+func (l *labels) agility(label labelID) float64 {
+	switch l.names[label] {
+	case "car", "truck", "bus", "motorcycle", "bicycle", "train":
+		return vehicleAgility
+	}
+	return 1
 }
 
 // lookup returns the number of a class, a new one where it was not seen before.

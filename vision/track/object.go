@@ -33,14 +33,17 @@ const (
 
 // object is a track with everything the tracker knows about it.
 type object struct {
-	id    uint64 // 0 until confirmed
-	group int
-	class ballot
+	id      uint64 // 0 until confirmed
+	group   int
+	agility float64
+	class   ballot
 
 	filter Kalman
 	box    box      // predicted; after a hit the one shown
 	shown  geom.Box // of the latest scene
 	posed  bool     // there was such a scene
+	found  box      // as last detected
+	vx, vy float64  // speed between the last two detections, a second
 
 	score  float64 // of the latest detection
 	usual  float64 // mean of late
@@ -56,15 +59,16 @@ type object struct {
 func (o *object) confirmed() bool { return o.id > 0 }
 
 // noises returns the noise of centre and size for an object of the given scale;
-// a detection is worse by the factor vague, from 1.
-func noises(scale, vague float64) (centre, size noise) {
+// a detection is worse by the factor vague, and the object swifter than a person
+// by the factor agility, both from 1.
+func noises(scale, vague, agility float64) (centre, size noise) {
 	centre = noise{
-		measure: centreMeasure * scale * vague, walk: centreWalk * scale, push: centrePush * scale,
-		velocity: centreVelocity * scale, fade: centreFade,
+		measure: centreMeasure * scale * vague, walk: centreWalk * scale, push: centrePush * scale * agility,
+		velocity: centreVelocity * scale * agility, fade: centreFade,
 	}
 	size = noise{
-		measure: sizeMeasure * scale * vague, walk: sizeWalk * scale, push: sizePush * scale,
-		velocity: sizeVelocity * scale, fade: sizeFade,
+		measure: sizeMeasure * scale * vague, walk: sizeWalk * scale, push: sizePush * scale * agility,
+		velocity: sizeVelocity * scale * agility, fade: sizeFade,
 	}
 	return centre, size
 }
@@ -74,17 +78,18 @@ func (o *object) begin(d *detection, at time.Time, look uint64) {
 	votes := o.class
 	votes.reset()
 	*o = object{
-		group: d.group, class: votes, box: d.box, score: d.score, usual: d.score, proof: d.score,
+		group: d.group, agility: d.agility, class: votes, box: d.box, score: d.score, usual: d.score, proof: d.score,
 		first: at, seen: at, hitOn: look,
 	}
+	o.found = d.box
 	o.class.cast(d.label, d.score, 0)
-	centre, size := noises(d.box.scale(), 1)
+	centre, size := noises(d.box.scale(), 1, d.agility)
 	o.filter.start(d.box, centre, size)
 	o.still.begin(d.box, at)
 }
 
 func (o *object) predict(dt float64) {
-	centre, size := noises(o.box.scale(), 1)
+	centre, size := noises(o.box.scale(), 1, o.agility)
 	o.filter.predict(dt, centre, size)
 	o.box = o.filter.box()
 }
@@ -95,13 +100,17 @@ func (o *object) hit(d *detection, at time.Time, look uint64, tolerance float64)
 	dt := max(0, at.Sub(o.seen).Seconds())
 	o.usual += (d.score - o.usual) * (1 - math.Exp(-dt/usualFade))
 	vague := 1 + doubt*max(0, o.usual-d.score)/o.usual
-	centre, size := noises(d.box.scale(), vague)
+	centre, size := noises(d.box.scale(), vague, o.agility)
 	o.filter.update(d.box, centre, size)
 	f := o.filter.box()
 	o.box = box{
 		x: f.x + trust*(d.box.x-f.x), y: f.y + trust*(d.box.y-f.y),
 		w: f.w + trust*(d.box.w-f.w), h: f.h + trust*(d.box.h-f.h),
 	}
+	if dt > 0 {
+		o.vx, o.vy = (d.box.x-o.found.x)/dt, (d.box.y-o.found.y)/dt
+	}
+	o.found = d.box
 	o.class.cast(d.label, d.score, dt)
 	o.proof += d.score * (evidence + (1-evidence)*min(1, dt/correlated))
 	o.score, o.seen, o.hitOn, o.missed = d.score, at, look, 0
@@ -110,7 +119,7 @@ func (o *object) hit(d *detection, at time.Time, look uint64, tolerance float64)
 
 // rest says that the picture has not changed until the given moment.
 func (o *object) rest(at time.Time, look uint64) {
-	centre, size := noises(o.box.scale(), 1)
+	centre, size := noises(o.box.scale(), 1, o.agility)
 	o.filter.rest(centre, size)
 	if o.missed == 0 && o.confirmed() {
 		o.seen, o.hitOn = at, look

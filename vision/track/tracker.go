@@ -13,6 +13,9 @@ import (
 	"github.com/xacam/xacam/vision"
 )
 
+// twinOverlap is the overlap from which two classes of one group are one object.
+const twinOverlap = 0.6
+
 // longGap times LostAfter without a look ends all tracks.
 const longGap = 3
 
@@ -45,12 +48,13 @@ var _ vision.Tracker = (*Tracker)(nil)
 
 // detection is a vision.Detection in the tracker's units.
 type detection struct {
-	box    box
-	score  float64
-	weight float64 // factor on similarities
-	label  labelID
-	group  int
-	taken  bool
+	box     box
+	score   float64
+	weight  float64 // factor on similarities
+	label   labelID
+	group   int
+	agility float64
+	taken   bool
 }
 
 // New returns a Tracker that has seen nothing. It is an error when a field of
@@ -81,6 +85,7 @@ func (t *Tracker) Update(at time.Time, dets []vision.Detection) (tracks []vision
 	t.match(stage{tracks: current, from: low, to: high, minimum: t.cfg.MinOverlapLow}, at)
 	t.match(stage{tracks: tentative, from: high, to: above, minimum: t.cfg.MinOverlapNew, useScores: true}, at)
 	t.match(stage{tracks: tentative, from: low, to: high, minimum: t.cfg.MinOverlapLow}, at)
+	t.leap(at)
 	t.begin(at)
 	t.judge(at)
 	t.prune()
@@ -138,10 +143,29 @@ func (t *Tracker) admit(dets []vision.Detection) {
 		}
 		t.dets = append(t.dets, detection{
 			box: b, score: d.Score, weight: math.Pow(max(scoreFloor, d.Score), scorePower),
-			label: label, group: t.labels.group[label],
+			label: label, group: t.labels.group[label], agility: t.labels.agility(label),
 		})
 	}
 	slices.SortStableFunc(t.dets, func(a, b detection) int { return cmp.Compare(b.score, a.score) })
+	t.dropTwins()
+}
+
+// dropTwins removes detections that are a stronger one's twin: the same box as
+// another class of the group. Detectors that cannot decide between car and
+// truck report both, and their own suppression goes class by class.
+func (t *Tracker) dropTwins() {
+	keep := t.dets[:0]
+next:
+	for _, d := range t.dets {
+		for i := range keep {
+			k := &keep[i]
+			if k.group == d.group && k.label != d.label && overlap(k.box, d.box, 0, 0) >= twinOverlap {
+				continue next
+			}
+		}
+		keep = append(keep, d)
+	}
+	t.dets = keep
 }
 
 // begin makes tracks of the detections left over.
