@@ -62,12 +62,15 @@ const backwards = 2 * time.Second
 type entry struct {
 	id     string     // of the event, once active
 	key    events.Key // of the event; its object differs from the map's key after Restore
-	class  string     // of the restored subject
+	class  string     // of the subject
 	active bool
-	since  time.Time     // first signal of this occurrence
-	last   time.Time     // latest signal
-	raised time.Time     // when it became active
-	blind  time.Duration // time since last in which nothing could be seen
+	// followed says that the event was raised by this machine, so that the
+	// object in its key is that of today's signals.
+	followed bool
+	since    time.Time     // first signal of this occurrence
+	last     time.Time     // latest signal
+	raised   time.Time     // when it became active
+	blind    time.Duration // time since last in which nothing could be seen
 }
 
 // gone returns how long the condition has been seen not to hold.
@@ -79,7 +82,7 @@ type Machine struct {
 	rules    Rules
 	limit    int
 	open     map[events.Key]*entry
-	restored []*entry  // open before a restart, not recognised yet; oldest first
+	restored []*entry  // open before a restart or a blind time, not recognised yet; oldest first
 	prev     time.Time // time of the previous step, zero before the first
 	dropped  uint64
 }
@@ -120,6 +123,10 @@ func (m *Machine) Restore(open []events.Event, at time.Time) {
 		}
 		m.restored = append(m.restored, r)
 	}
+	m.sortRestored()
+}
+
+func (m *Machine) sortRestored() {
 	slices.SortStableFunc(m.restored, func(a, b *entry) int {
 		return cmp.Or(a.raised.Compare(b.raised), cmp.Compare(a.id, b.id))
 	})
@@ -140,7 +147,7 @@ func (m *Machine) Step(at time.Time, holding []events.Signal) []Transition {
 		switch held := e.last.Equal(at); {
 		case held && e.active:
 		case held && at.Sub(e.since) >= rule.Hold:
-			e.active, e.raised, e.id = true, at, events.NewID(e.key, at)
+			e.active, e.followed, e.raised, e.id = true, true, at, events.NewID(e.key, at)
 			out = append(out, Transition{ID: e.id, Key: e.key, To: events.StateRaised, At: at, Signal: raised[key]})
 		case held:
 		case !e.active && gone > rule.Miss:
@@ -186,26 +193,35 @@ func (m *Machine) advance(at time.Time) time.Time {
 		return prev
 	}
 	m.prev = at
-	for key, e := range m.open {
-		if gap < 0 {
-			e.since, e.last = e.since.Add(gap), e.last.Add(gap)
-			continue
-		}
-		// The source was blind: a pending condition starts over, and an active
-		// one is neither confirmed nor cleared by the gap.
-		if stale := m.rules.For(e.key).Stale; stale > 0 && gap > stale {
-			if !e.active {
-				delete(m.open, key)
-			}
-			e.blind += gap
-		}
-	}
 	for _, e := range m.restored {
 		if gap < 0 {
 			e.last = e.last.Add(gap)
 		} else if stale := m.rules.For(e.key).Stale; stale > 0 && gap > stale {
 			e.blind += gap
 		}
+	}
+	blinded := false
+	for key, e := range m.open {
+		if gap < 0 {
+			e.since, e.last = e.since.Add(gap), e.last.Add(gap)
+			continue
+		}
+		// The source was blind: a pending condition starts over, and an active
+		// one is neither confirmed nor cleared by the gap, also when its object
+		// comes back under another ID; see Restore.
+		if stale := m.rules.For(e.key).Stale; stale > 0 && gap > stale {
+			e.blind += gap
+			if !e.active {
+				delete(m.open, key)
+			} else if m.rules.For(e.key).Clear > 0 {
+				// Who was followed is followed anew, under another ID.
+				delete(m.open, key)
+				m.restored, blinded = append(m.restored, e), true
+			}
+		}
+	}
+	if blinded {
+		m.sortRestored()
 	}
 	return at
 }
@@ -214,6 +230,7 @@ func (m *Machine) advance(at time.Time) time.Time {
 // signals by key.
 func (m *Machine) take(at time.Time, holding []events.Signal) map[events.Key]events.Signal {
 	by := make(map[events.Key]events.Signal, len(holding))
+	m.reunite(holding)
 	for _, s := range holding {
 		if _, twice := by[s.Key]; twice {
 			continue
@@ -225,7 +242,7 @@ func (m *Machine) take(at time.Time, holding []events.Signal) map[events.Key]eve
 					m.dropped++
 					continue
 				}
-				e = &entry{key: s.Key, since: at}
+				e = &entry{key: s.Key, class: classOf(s), since: at}
 			}
 			m.open[s.Key] = e
 		}
@@ -235,13 +252,34 @@ func (m *Machine) take(at time.Time, holding []events.Signal) map[events.Key]eve
 	return by
 }
 
+// reunite gives the signals whose own condition was open before a blind time
+// that one back, before others of their class may take it.
+func (m *Machine) reunite(holding []events.Signal) {
+	if len(m.restored) == 0 {
+		return
+	}
+	for _, s := range holding {
+		i := slices.IndexFunc(m.restored, func(e *entry) bool {
+			return e.followed && e.key == s.Key && e.class == classOf(s)
+		})
+		if _, there := m.open[s.Key]; i >= 0 && !there {
+			m.open[s.Key] = m.restored[i]
+			m.restored = slices.Delete(m.restored, i, i+1)
+		}
+	}
+}
+
+func classOf(s events.Signal) string {
+	if s.Subject == nil {
+		return ""
+	}
+	return s.Subject.Class
+}
+
 // recognise removes and returns the oldest restored event that the signal keeps
 // alive, or nil.
 func (m *Machine) recognise(s events.Signal) *entry {
-	class := ""
-	if s.Subject != nil {
-		class = s.Subject.Class
-	}
+	class := classOf(s)
 	i := slices.IndexFunc(m.restored, func(e *entry) bool {
 		k := e.key
 		k.Object = s.Key.Object

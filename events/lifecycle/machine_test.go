@@ -257,3 +257,40 @@ func BenchmarkStep(b *testing.B) {
 		m.Step(at, in)
 	}
 }
+
+// TestBackAfterBlindTime: a camera that was away comes back, and the tracker
+// follows the same people under other IDs.
+func TestBackAfterBlindTime(t *testing.T) {
+	t.Parallel()
+	person := func(object string) events.Signal {
+		s := signal(object)
+		s.Subject = &events.Subject{Class: "person"}
+		return s
+	}
+	dog := person("3")
+	dog.Subject = &events.Subject{Class: "dog"}
+	m := lifecycle.New(rules(lifecycle.Rule{Clear: 3 * time.Second, Stale: 5 * time.Second}), 0)
+	out := m.Step(start(), []events.Signal{person("1"), person("2")})
+	require.Len(t, out, 2)
+	at := start().Add(10 * time.Second)
+	out = m.Step(at, []events.Signal{person("7"), person("2"), dog})
+	require.Len(t, out, 1, "7 is who was 1, 2 is 2 still")
+	assert.Equal(t, "3", out[0].Key.Object, "the dog is new")
+	for range 20 {
+		at = at.Add(time.Second)
+		require.Empty(t, m.Step(at, []events.Signal{person("7"), person("2"), dog}))
+	}
+	at = at.Add(4 * time.Second)
+	out = m.Step(at, []events.Signal{person("2"), dog})
+	require.Len(t, out, 1)
+	assert.Equal(t, lifecycle.Transition{ID: events.NewID(person("1").Key, start()), Key: person("1").Key, To: events.StateCleared, At: at.Add(-4 * time.Second)}, out[0])
+
+	m = lifecycle.New(rules(lifecycle.Rule{Clear: 3 * time.Second, Stale: 5 * time.Second}), 0)
+	require.Len(t, m.Step(start(), []events.Signal{person("1")}), 1)
+	at = start().Add(10 * time.Second)
+	require.Empty(t, m.Step(at, nil), "nobody is there after the blind time")
+	out = m.Step(at.Add(3*time.Second), nil)
+	require.Len(t, out, 1)
+	assert.Equal(t, start(), out[0].At)
+	require.Len(t, m.Step(at.Add(4*time.Second), []events.Signal{person("7")}), 1, "too late to be the same")
+}
