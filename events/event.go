@@ -167,11 +167,11 @@ func NewID(key Key, at time.Time) string {
 		h.Write(n[:])
 		h.Write([]byte(s))
 	}
-	binary.BigEndian.PutUint64(n[:], uint64(at.UnixMicro())) //nolint:gosec // a bit pattern, any value will do
+	binary.BigEndian.PutUint64(n[:], uint64(at.UnixMicro()))
 	h.Write(n[:])
 	var id [16]byte
 	copy(id[6:], h.Sum(nil))
-	ms := uint64(max(0, at.UnixMilli())) //nolint:gosec // not negative
+	ms := uint64(max(0, at.UnixMilli()))
 	binary.BigEndian.PutUint64(n[:], ms<<16)
 	copy(id[:6], n[:6])
 	id[6] = id[6]&0x0f | 0x70

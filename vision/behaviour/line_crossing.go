@@ -61,8 +61,8 @@ type walker struct {
 	far   geom.Side    // on which it was clearly in the latest scene, if not side
 	near  geom.Side    // on which it has been, clearly or not, since
 	since time.Time
-	net   int          // crossings of the segment since it was clearly on side, +1 a to b, -1 b to a
-	count int          // of crossings, to tell their events apart
+	net   int // crossings of the segment since it was clearly on side, +1 a to b, -1 b to a
+	count int // of crossings, to tell their events apart
 }
 
 func newCrossing(r Rule, p crossingParams) (Behaviour, lifecycle.Rule, error) {

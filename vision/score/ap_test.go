@@ -35,7 +35,8 @@ func TestAP(t *testing.T) {
 		"difficult not found": {append([]score.Truth{truth(200, true)}, two...), []score.Found{found(0, 0.9), found(100, 0.8)}, 1},
 		"difficult found": {
 			append([]score.Truth{truth(200, true)}, two...),
-			[]score.Found{found(200, 0.99), found(201, 0.98), found(0, 0.9), found(100, 0.8)}, 1,
+			[]score.Found{found(200, 0.99), found(201, 0.98), found(0, 0.9), found(100, 0.8)},
+			1,
 		},
 		"overlap just enough": {two[:1], []score.Found{found(3.3, 0.9)}, 1},
 		"overlap too small":   {two[:1], []score.Found{found(3.4, 0.9)}, 0},
