@@ -41,12 +41,12 @@ var imports = map[string][]string{
 	"streams/rtsp":     {"streams/media"},
 	"streams/sim":      {"streams/media"},
 	"vision/behaviour": {"events", "events/lifecycle", "events/schedule", "vision", "vision/geom"},
-	"vision/camera":    {"events", "events/lifecycle", "vision/behaviour", "vision/geom"},
+	"vision/camera":    {"events", "events/lifecycle", "events/schedule", "vision/behaviour", "vision/geom"},
 	"vision/family":    {"models", "vision", "vision/geom"},
 	"vision/mot":       {"vision", "vision/geom"},
 	"vision/motion":    {"streams/media", "vision", "vision/geom"},
 	"vision/ort":       {"streams/media", "vision"},
-	"vision/prep":      {"streams/media", "vision", "vision/geom"},
+	"vision/prep":      {"models", "streams/media", "vision", "vision/geom"},
 	"vision/score":     {"vision", "vision/geom", "vision/mot", "vision/track"},
 	"vision/track":     {"vision", "vision/geom"},
 
@@ -64,7 +64,7 @@ var imports = map[string][]string{
 
 	// For tests only.
 	"events/eventstest":  {"events", "events/pgcluster", "events/pgstore"},
-	"streams/streamtest": {"streams/media"},
+	"streams/streamtest": {"streams/media", "streams/sim"},
 	"vision/ort/orttest": {"vision", "vision/ort"},
 	"vision/visiontest":  {"streams/media", "vision"},
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,6 +27,10 @@ func TestMain(m *testing.M) {
 	lib, err := filepath.Abs("../../.cache/ort/libonnxruntime.so")
 	if _, serr := os.Stat(lib); err == nil && serr == nil && os.Getenv(ort.LibraryEnv) == "" {
 		os.Setenv(ort.LibraryEnv, lib)
+	}
+	// Most of these tests wait for cameras most of the time.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(eventstest.M{M: m})
 }
