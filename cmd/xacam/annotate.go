@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"image/color"
+	"strings"
 	"time"
 
 	"github.com/xacam/xacam/events"
@@ -48,7 +49,8 @@ func (a *annotator) look(l *pipeline.Look) error {
 	a.at = l.Scene.At
 	for _, c := range l.Changes {
 		if c.Event.State == events.StateRaised {
-			a.notes = append(a.notes, note{c.Event.Why.VI, l.Frame.PTS + 4*time.Second})
+			text := strings.ReplaceAll(c.Event.Why.VI, "→", "->") // the letters drawn have no arrow
+			a.notes = append(a.notes, note{text, l.Frame.PTS + 4*time.Second})
 		}
 	}
 	return a.between(l.Frame)
@@ -104,7 +106,7 @@ func (a *annotator) draw(c *prep.Canvas, f *media.Frame) {
 		if t.Coasting(a.at) {
 			col = lost
 		}
-		c.Box(t.Box, fmt.Sprintf("%d %s %.2f", t.ID, t.Label, t.Score), col)
+		c.Box(t.Box, fmt.Sprintf("%d %s", t.ID, t.Label), col)
 	}
 	c.Text(geom.Point{X: .01, Y: .05}, f.Captured.In(a.plan.calendar.Location).Format("2006-01-02 15:04:05.0"), text)
 	live := a.notes[:0]
