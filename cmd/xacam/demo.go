@@ -154,8 +154,10 @@ func demo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) error {
 	if err := errors.Join(cfg.validate(), api.LoopbackOnly(cfg.Listen)); err != nil {
 		return &usageError{err}
 	}
-	if err := makeDataDir(o.data); err != nil {
-		return err
+	for _, dir := range []string{o.data, filepath.Join(o.data, "demo")} {
+		if err := makeDataDir(dir); err != nil {
+			return err
+		}
 	}
 	cams, clips, err := chooseClips(o, stdout)
 	if err != nil {
