@@ -24,7 +24,6 @@ setup: ## install what build, run and test need (Debian packages, ONNX Runtime)
 run: ## install what is needed, build, fetch the detector and start the demo
 	@deploy/setup.sh run
 	@$(MAKE) --no-print-directory build
-	@bin/xacam models pull || echo "The detector could not be fetched; the demo starts without it and says what is missing."
 	@exec bin/xacam demo
 
 build: ## compile bin/xacam

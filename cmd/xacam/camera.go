@@ -27,7 +27,8 @@ type runner struct {
 	deps    *deps
 	log     *slog.Logger
 	client  *rtsp.Client
-	ring    *ring.Ring
+	tape    *rtsp.Client // of the main stream; nil when that is looked at itself
+	ring    *ring.Ring   // the latest seconds of the main stream
 	feed    *pipeline.Feed
 	offline *lifecycle.Engine
 
@@ -74,6 +75,14 @@ func newRunner(p *plan, d *deps) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.mainURL != "" {
+		r.tape, err = rtsp.New(rtsp.Config{
+			URL: p.mainURL, Camera: p.slug, Transport: rtsp.Transport(p.transport), Log: d.log, Handler: taping{r.ring},
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	r.offline, err = lifecycle.NewEngine(lifecycle.Config{
 		Source: p.source, Place: p.place,
 		Rules: lifecycle.Rules{{Kind: events.KindCameraOffline}: {Hold: offlineHold}},
@@ -90,6 +99,9 @@ func (r *runner) Run(ctx context.Context) error {
 	r.offline.Restore(r.plan.openOf(func(k events.Kind) bool { return k == events.KindCameraOffline }), r.deps.now())
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.client.Run(ctx) })
+	if r.tape != nil {
+		g.Go(func() error { return r.tape.Run(ctx) })
+	}
 	g.Go(func() error { r.watch(ctx); return nil })
 	g.Go(func() error { r.analyseForEver(ctx); return nil })
 	return g.Wait()
@@ -174,8 +186,10 @@ func (r *runner) setFeed(f *pipeline.Feed) {
 	r.feed = f
 	if f != nil && r.format.Codec != 0 {
 		f.SetFormat(r.format)
-		for _, au := range r.ring.SinceKey() {
-			f.Put(au)
+		if r.tape == nil {
+			for _, au := range r.ring.SinceKey() {
+				f.Put(au)
+			}
 		}
 	}
 }
@@ -217,7 +231,9 @@ func (r *runner) OnFormat(f media.Format) {
 
 // OnAccessUnit implements rtsp.Handler.
 func (r *runner) OnAccessUnit(au *media.AccessUnit) {
-	r.ring.Add(au)
+	if r.tape == nil {
+		r.ring.Add(au)
+	}
 	now := r.deps.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -227,6 +243,19 @@ func (r *runner) OnAccessUnit(au *media.AccessUnit) {
 		r.feed.Put(au)
 	}
 }
+
+// taping keeps the main stream of a camera whose substream is looked at.
+type taping struct{ ring *ring.Ring }
+
+// OnFormat implements rtsp.Handler.
+func (t taping) OnFormat(media.Format) { t.ring.Reset() }
+
+// OnAccessUnit implements rtsp.Handler.
+func (t taping) OnAccessUnit(au *media.AccessUnit) { t.ring.Add(au) }
+
+// OnState implements rtsp.Handler. Whether a camera is there is told by the
+// stream that is looked at.
+func (taping) OnState(rtsp.State) {}
 
 // OnState implements rtsp.Handler.
 func (r *runner) OnState(s rtsp.State) {

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // a small box may have no time zones installed
 
 	"github.com/spf13/cobra"
 )

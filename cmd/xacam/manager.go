@@ -221,6 +221,7 @@ func (m *manager) apply(ctx context.Context, cams []storedCamera) {
 		if _, ok := want[slug]; !ok {
 			m.deps.record.ClearAll(slug, m.deps.now())
 			m.deps.metrics.Remove(slug)
+			m.deps.rtspMetrics.Forget(slug)
 			m.log.InfoContext(ctx, "camera removed", "camera", slug)
 		}
 	}

@@ -26,7 +26,8 @@ type plan struct {
 	versions  map[string]int
 	source    events.Source
 	place     events.Place
-	detectURL string
+	detectURL string // the stream that is looked at
+	mainURL   string // the stream that clips are cut from, when it is another one
 	transport string
 	fps       float64
 	model     string
@@ -65,6 +66,9 @@ func (p *planner) Plan(c storedCamera, open func() []events.Event) (*plan, error
 		slug: f.Camera, file: f, versions: c.Versions, source: f.Source(), place: f.Place(p.commune),
 		detectURL: f.StreamForDetection().Reveal(), transport: f.Transport,
 		fps: f.Detect.FPS, model: f.Detect.Model, calendar: p.calendar, open: open,
+	}
+	if main := f.URL.Reveal(); main != out.detectURL {
+		out.mainURL = main
 	}
 	if out.model == "" {
 		out.model = p.model

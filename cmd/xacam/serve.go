@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -69,12 +70,13 @@ type server struct {
 	manager   *manager
 	detectors *detectors
 	media     *os.Root
+	lock      *os.File
 	onCommit  func([]events.Change) // for the benchmark; may be nil
 }
 
 // newServer checks everything that can be checked without starting anything
 // and takes the port. The caller runs the server, or closes it.
-func newServer(ctx context.Context, cfg *Config, stderr io.Writer) (*server, error) {
+func newServer(ctx context.Context, cfg *Config, stderr io.Writer) (_ *server, err error) {
 	if err := api.LoopbackOnly(cfg.Listen); err != nil {
 		return nil, usagef("listen: %w", err)
 	}
@@ -83,6 +85,16 @@ func newServer(ctx context.Context, cfg *Config, stderr io.Writer) (*server, err
 	if err := makeDataDir(cfg.Data); err != nil {
 		return nil, err
 	}
+	lock, err := lockDataDir(cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	s.lock = lock
+	defer func() {
+		if err != nil {
+			lock.Close()
+		}
+	}()
 	store, err := evidence.Open(filepath.Join(cfg.Data, "media"))
 	if err != nil {
 		return nil, err
@@ -117,6 +129,19 @@ func makeDataDir(dir string) error {
 		return fmt.Errorf("the data folder %s cannot be written, give the user who runs xacam the right to, or name another one with data: %w", dir, err)
 	}
 	return nil
+}
+
+// lockDataDir makes sure that one server at a time uses a data folder: two
+// would commit each other's spooled events. The lock goes with the process.
+func lockDataDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the data folder: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("the data folder %s is in use by another xacam; stop that one, or name another folder with data: %w", dir, err), f.Close())
+	}
+	return f, nil
 }
 
 func listen(ctx context.Context, addr string) (net.Listener, error) {
@@ -223,6 +248,7 @@ func (s *server) Run(ctx context.Context) error {
 	err = errors.Join(err, s.detectors.Close())
 	s.store.Close()
 	s.media.Close()
+	s.lock.Close()
 	s.log.InfoContext(ctx, "xacam ended")
 	return err
 }
