@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test check lint fmt nocgo tidy fuzz bench clean
+.PHONY: help setup run build test check lint fmt nocgo tidy fuzz bench chaos clean
 
 # The ONNX Runtime library that deploy/setup.sh installs, unless another is named.
 export XACAM_ORT_LIBRARY ?= $(CURDIR)/.cache/ort/libonnxruntime.so
@@ -68,6 +68,10 @@ fuzz: ## run every fuzz target for FUZZTIME (10m) each
 
 bench: ## run the Go benchmarks that match BENCH (.)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $$(deploy/packages.sh bench)
+
+chaos: ## stop PostgreSQL for a minute and kill -9 the server 20 times under load: nothing may be lost (5 min)
+	@deploy/setup.sh test
+	@REQUIRE_DATABASE=1 REQUIRE_ORT=1 go test -tags chaos -run '^TestChaos' -count 1 -timeout 15m -v ./cmd/xacam
 
 clean: ## remove bin; what setup installed stays in .cache
 	rm -rf bin

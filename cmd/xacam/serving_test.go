@@ -60,10 +60,10 @@ type serving struct {
 }
 
 // serve runs a server until the test ends or stop is called. detectors may be
-// nil for the real ones.
+// nil for the real ones; prepare is called before the start.
 func serve(t *testing.T, db testDatabase, detectors interface {
 	Detector(name string) (vision.Detector, error)
-},
+}, prepare ...func(*server),
 ) *serving {
 	t.Helper()
 	cfg, err := loadConfig(db.config)
@@ -73,6 +73,9 @@ func serve(t *testing.T, db testDatabase, detectors interface {
 	require.NoError(t, err)
 	if detectors != nil {
 		srv.manager.planr.detectors = detectors
+	}
+	for _, f := range prepare {
+		f(srv)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
@@ -110,12 +113,18 @@ func (s *serving) get(t *testing.T, path string) (body []byte, h http.Header) {
 	return body, resp.Header
 }
 
+// getJSON decodes an answer 200.
+func (s *serving) getJSON(t *testing.T, path string, to any) {
+	t.Helper()
+	body, _ := s.get(t, path)
+	require.NoError(t, json.Unmarshal(body, to))
+}
+
 // events returns the newest events first.
 func (s *serving) events(t *testing.T, query string) []wire.Event {
 	t.Helper()
 	var page struct{ Items []wire.Event }
-	body, _ := s.get(t, "/api/v1/events?limit=200&"+query)
-	require.NoError(t, json.Unmarshal(body, &page))
+	s.getJSON(t, "/api/v1/events?limit=200&"+query, &page)
 	return page.Items
 }
 
