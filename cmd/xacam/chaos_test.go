@@ -288,24 +288,6 @@ func startDatabase(t *testing.T, dir string) (dsn string, stop func()) {
 	return c.DSN(), stop
 }
 
-// readiness returns what /readyz says, "" when nobody answers.
-func readiness(t *testing.T, base string) string {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/readyz", http.NoBody)
-	require.NoError(t, err)
-	req.Close = true
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return ""
-	}
-	defer resp.Body.Close()
-	var body struct{ Status string }
-	if json.NewDecoder(resp.Body).Decode(&body) != nil {
-		return ""
-	}
-	return body.Status
-}
-
 // TestChaosOutage stops PostgreSQL for 60 s under load: everything that was
 // handed over before, during and after it is stored, once.
 func TestChaosOutage(t *testing.T) { //nolint:paralleltest // it needs the machine

@@ -36,7 +36,8 @@ type manager struct {
 	owns  func(slug string) bool
 	// backlog is the number of changes that are not in the database yet.
 	backlog func() int
-	cache   string // file with the last known configuration
+	cache   string        // file with the last known configuration
+	grace   time.Duration // startGrace
 	log     *slog.Logger
 
 	wake chan struct{}
@@ -70,7 +71,7 @@ func ownsAll(string) bool { return true }
 
 func newManager(store cameraStore, pl *planner, d *deps, backlog func() int, cache string) *manager {
 	return &manager{
-		store: store, planr: pl, deps: d, owns: ownsAll, backlog: backlog, cache: cache, log: d.log,
+		store: store, planr: pl, deps: d, owns: ownsAll, backlog: backlog, cache: cache, grace: startGrace, log: d.log,
 		wake: make(chan struct{}, 1), running: make(map[string]*running),
 	}
 }
@@ -162,7 +163,7 @@ func later(a, b time.Time) time.Time {
 const startGrace = 15 * time.Second
 
 func (m *manager) settle(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startGrace)
+	ctx, cancel := context.WithTimeout(ctx, m.grace)
 	defer cancel()
 	for {
 		_, err := m.store.Cameras(ctx)

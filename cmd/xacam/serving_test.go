@@ -245,3 +245,21 @@ func (s *serving) online(t *testing.T, slugs ...string) {
 		})
 	}
 }
+
+// readiness returns what /readyz says, "" when nobody answers.
+func readiness(t *testing.T, base string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/readyz", http.NoBody)
+	require.NoError(t, err)
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	var body struct{ Status string }
+	if json.NewDecoder(resp.Body).Decode(&body) != nil {
+		return ""
+	}
+	return body.Status
+}
