@@ -37,7 +37,7 @@ type manager struct {
 	// backlog is the number of changes that are not in the database yet.
 	backlog func() int
 	cache   string        // file with the last known configuration
-	grace   time.Duration // startGrace
+	grace   time.Duration // longest wait for the database at the start
 	log     *slog.Logger
 
 	wake chan struct{}
