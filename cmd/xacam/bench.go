@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
+	"runtime/pprof"
 
 	"github.com/spf13/cobra"
 
@@ -47,6 +49,7 @@ func newBenchCommand() *cobra.Command {
 	f.IntVar(&o.upTo, "up-to", 0, "then add two cameras at a time, up to this many, until they no longer run in real time")
 	f.IntVar(&o.seconds, "seconds", 20, "length of each run")
 	f.Float64Var(&o.fps, "fps", 5, "inferences a second and camera")
+	f.StringVar(&o.profile, "cpu-profile", "", "file for a CPU profile of the runs, for go tool pprof")
 	f.StringVar(&o.out, "out", "", "file to write; standard output when not given")
 	mustRequire(pipe, "clip")
 	cmd.AddCommand(pipe)
@@ -54,7 +57,8 @@ func newBenchCommand() *cobra.Command {
 }
 
 type benchOptions struct {
-	data, clip, model, out string
+	data, clip, model, out, profile string
+
 	cameras, upTo, seconds int
 	fps                    float64
 }
@@ -101,6 +105,13 @@ func benchPipeline(cmd *cobra.Command, o benchOptions) (res *benchResult, err er
 	if err := b.inferenceFloor(cmd, res); err != nil {
 		return nil, err
 	}
+	if o.profile != "" {
+		stop, err := startProfile(o.profile)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+	}
 	fmt.Fprintf(b.log, "floors: decode %.2f CPU ms a frame, inference %.2f CPU ms\n", res.DecodeMs, res.InferMs)
 	for n := o.cameras; ; n += 2 {
 		run, err := b.run(cmd.Context(), res, n)
@@ -117,4 +128,19 @@ func benchPipeline(cmd *cobra.Command, o benchOptions) (res *benchResult, err er
 			return res, nil
 		}
 	}
+}
+
+// startProfile writes a CPU profile until stop is called.
+func startProfile(path string) (stop func() error, err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the profile: %w", err), f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }

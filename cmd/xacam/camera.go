@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/xacam/xacam/events"
 	"github.com/xacam/xacam/events/lifecycle"
@@ -48,6 +49,7 @@ type runner struct {
 // deps is what all runners share.
 type deps struct {
 	scheduler   *pipeline.Scheduler
+	decoding    *semaphore.Weighted // one decoding thread a core
 	metrics     *pipeline.Metrics
 	rtspMetrics *rtsp.Metrics
 	record      *recorder
@@ -151,7 +153,7 @@ func (r *runner) analyse(ctx context.Context) error {
 	})
 	defer lane.Close()
 	feed := pipeline.NewFeed(pipeline.FeedConfig{
-		NewDecoder: newDecoder, FPS: r.plan.fps, Deliver: lane.Offer,
+		NewDecoder: newDecoder, FPS: r.plan.fps, Deliver: lane.Offer, Turns: r.deps.decoding,
 		Metrics: r.deps.metrics, Camera: r.plan.slug,
 	})
 	r.setFeed(feed)

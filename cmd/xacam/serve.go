@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/xacam/xacam/api"
 	"github.com/xacam/xacam/events"
@@ -182,7 +183,7 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 		workers = runtime.NumCPU()
 	}
 	d := &deps{
-		scheduler: pipeline.NewScheduler(workers), metrics: pipeline.NewMetrics(s.registry), rtspMetrics: rtsp.NewMetrics(s.registry),
+		scheduler: pipeline.NewScheduler(workers), decoding: semaphore.NewWeighted(int64(runtime.NumCPU())), metrics: pipeline.NewMetrics(s.registry), rtspMetrics: rtsp.NewMetrics(s.registry),
 		record: newRecorder(store, s.spool.Submit, s.log), now: time.Now, log: s.log,
 	}
 	pl := &planner{

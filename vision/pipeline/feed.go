@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/xacam/xacam/streams/media"
 )
 
@@ -21,10 +23,15 @@ type Decoder interface {
 type FeedConfig struct {
 	NewDecoder func(media.Format) (Decoder, error) // required
 	FPS        float64                             // frames a second to hand on; 0 is all
-	MaxDelay   time.Duration                       // of the access units waiting to be decoded; default 1s
+	MaxDelay   time.Duration                       // that access units wait to be decoded; default 1s
+	Now        func() time.Time                    // for that delay only; default time.Now
 	Deliver    func(*media.Frame)                  // required; takes ownership; must not block
-	Metrics    *Metrics                            // nil counts nothing
-	Camera     string                              // label of the metrics
+	// Turns limits how many feeds decode at a time, first come first served;
+	// nil limits nothing. Without it, many decoding threads would leave the few
+	// that read from the network no time, and everything would be late.
+	Turns   *semaphore.Weighted
+	Metrics *Metrics // nil counts nothing
+	Camera  string   // label of the metrics
 }
 
 // Feed decodes one camera's access units in its own goroutine and hands on the
@@ -46,6 +53,7 @@ type Feed struct {
 
 type item struct {
 	au     *media.AccessUnit
+	since  time.Time     // when it came; a burst after a pause of the network is not late yet
 	format *media.Format // set instead of au when the format changed
 }
 
@@ -56,6 +64,9 @@ const maxQueued = 512
 func NewFeed(cfg FeedConfig) *Feed {
 	if cfg.MaxDelay <= 0 {
 		cfg.MaxDelay = time.Second
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	return &Feed{cfg: cfg, wake: make(chan struct{}, 1), waitKey: true, grid: NewGrid(cfg.FPS)}
 }
@@ -83,7 +94,7 @@ func (f *Feed) Put(au *media.AccessUnit) {
 		return
 	}
 	f.waitKey = false
-	f.queue = append(f.queue, item{au: au})
+	f.queue = append(f.queue, item{au: au, since: f.cfg.Now()})
 	if !f.late() {
 		return
 	}
@@ -99,14 +110,13 @@ func (f *Feed) Put(au *media.AccessUnit) {
 	f.waitKey = true
 }
 
-// late reports whether the queue spans more than MaxDelay.
+// late reports whether something waits for longer than MaxDelay.
 func (f *Feed) late() bool {
 	if len(f.queue) > maxQueued {
 		return true
 	}
-	first := f.queue[0]
-	last := f.queue[len(f.queue)-1]
-	return first.format == nil && last.au.Captured.Sub(first.au.Captured) > f.cfg.MaxDelay
+	first, last := f.queue[0], f.queue[len(f.queue)-1]
+	return first.format == nil && last.since.Sub(first.since) > f.cfg.MaxDelay
 }
 
 // drop removes the first n items but keeps the latest format among them.
@@ -179,7 +189,14 @@ func (f *Feed) Run(ctx context.Context) error {
 			dec = d
 			f.grid = NewGrid(f.cfg.FPS)
 		case dec != nil:
-			if err := guard(func() error { f.decode(dec, it.au); return nil }); err != nil {
+			if f.cfg.Turns != nil && f.cfg.Turns.Acquire(ctx, 1) != nil {
+				return nil
+			}
+			err := guard(func() error { f.decode(dec, it.au); return nil })
+			if f.cfg.Turns != nil {
+				f.cfg.Turns.Release(1)
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/xacam/xacam/streams/media"
 	"github.com/xacam/xacam/vision/pipeline"
@@ -154,4 +155,47 @@ func TestFeedSaysThatThereIsNoDecoder(t *testing.T) {
 	})
 	f.SetFormat(media.Format{Codec: media.H265})
 	require.ErrorContains(t, f.Run(t.Context()), "decoder for H.265: built without cgo")
+}
+
+// After a pause of the network everything comes at once. A decoder that can
+// catch up must get it all.
+func TestFeedKeepsABurst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := pipeline.NewMetrics(nil)
+		f, frames, _ := runFeed(t, 10*time.Millisecond, pipeline.FeedConfig{Metrics: m, Camera: "gate"})
+		f.SetFormat(media.Format{Codec: media.H264})
+		t0 := time.Now()
+		for i := range 75 { // 3 s of video
+			pts := time.Duration(i) * 40 * time.Millisecond
+			f.Put(&media.AccessUnit{PTS: pts, Captured: t0.Add(pts), Key: i == 0})
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Len(t, frames.all(), 75)
+		require.Zero(t, m.Counts("gate").Dropped)
+	})
+}
+
+// With one turn for all, feeds decode one after the other.
+func TestFeedsTakeTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := semaphore.NewWeighted(1)
+		start := time.Now()
+		var sinks []*sink
+		for range 4 {
+			f, frames, _ := runFeed(t, 100*time.Millisecond, pipeline.FeedConfig{Turns: turns})
+			sinks = append(sinks, frames)
+			f.SetFormat(media.Format{Codec: media.H264})
+			f.Put(&media.AccessUnit{Key: true})
+		}
+		time.Sleep(250*time.Millisecond - time.Since(start))
+		synctest.Wait()
+		n := 0
+		for _, s := range sinks {
+			n += len(s.all())
+		}
+		require.Equal(t, 2, n)
+	})
 }
