@@ -175,11 +175,16 @@ func (c *crossing) passed(w *walker, side geom.Side) bool {
 // clear returns the side on which the foot is further than margin, in units of
 // the box, or OnIt.
 func (c *crossing) clear(t *vision.Track, margin float64) geom.Side {
-	foot := t.Box.Foot()
+	foot, unit := t.Box.Foot(), geom.Point{X: t.Box.Width(), Y: t.Box.Height()}
+	d := c.rule.Line.Depth(foot, unit)
 	if foot.Y >= cutOff {
 		foot.Y += .2 * t.Box.Height()
+		if below := c.rule.Line.Depth(foot, unit); below*d > 0 {
+			d = below
+		} else {
+			d = 0 // only one of the two is over the line
+		}
 	}
-	d := c.rule.Line.Depth(foot, geom.Point{X: t.Box.Width(), Y: t.Box.Height()})
 	switch {
 	case math.IsNaN(d) || math.Abs(d) < margin || d == 0:
 		return geom.OnIt
