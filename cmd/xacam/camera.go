@@ -62,6 +62,9 @@ type deps struct {
 const (
 	offlineHold  = 2 * time.Second
 	connectGrace = 8 * time.Second // for the first connection after a start
+	// offlineClear is how long a camera must be back. It is also what lets its
+	// event go on after a restart.
+	offlineClear = time.Second
 )
 
 func newRunner(p *plan, d *deps) (*runner, error) {
@@ -87,7 +90,7 @@ func newRunner(p *plan, d *deps) (*runner, error) {
 	}
 	r.offline, err = lifecycle.NewEngine(lifecycle.Config{
 		Source: p.source, Place: p.place,
-		Rules: lifecycle.Rules{{Kind: events.KindCameraOffline}: {Hold: offlineHold}},
+		Rules: lifecycle.Rules{{Kind: events.KindCameraOffline}: {Hold: offlineHold, Clear: offlineClear}},
 	})
 	if err != nil {
 		return nil, err
@@ -98,7 +101,7 @@ func newRunner(p *plan, d *deps) (*runner, error) {
 
 // Run watches the camera until ctx is done.
 func (r *runner) Run(ctx context.Context) error {
-	r.offline.Restore(r.plan.openOf(func(k events.Kind) bool { return k == events.KindCameraOffline }), r.deps.now())
+	r.resume()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.client.Run(ctx) })
 	if r.tape != nil {
@@ -107,6 +110,11 @@ func (r *runner) Run(ctx context.Context) error {
 	g.Go(func() error { r.watch(ctx); return nil })
 	g.Go(func() error { r.analyseForEver(ctx); return nil })
 	return g.Wait()
+}
+
+// resume takes over the camera's offline event, if there is one.
+func (r *runner) resume() {
+	r.offline.Restore(r.plan.openOf(func(k events.Kind) bool { return k == events.KindCameraOffline }), r.deps.now())
 }
 
 // analyseForEver keeps an analysis going: a fault ends only this camera's, is
@@ -276,21 +284,35 @@ func (r *runner) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		now := r.deps.now()
-		var holding []events.Signal
-		if s, ok := r.offlineSignal(now); ok {
-			holding = append(holding, s)
-		}
-		if changes := r.offline.Step(now, holding); len(changes) > 0 {
-			r.deps.record.Submit(changes)
-		}
+		r.look(r.deps.now())
 	}
+}
+
+// look raises or clears the offline event at the given time. While the first
+// connection is being made nothing is known, and nothing changes.
+func (r *runner) look(now time.Time) {
+	if r.undecided(now) {
+		return
+	}
+	var holding []events.Signal
+	if s, ok := r.offlineSignal(now); ok {
+		holding = append(holding, s)
+	}
+	if changes := r.offline.Step(now, holding); len(changes) > 0 {
+		r.deps.record.Submit(changes)
+	}
+}
+
+func (r *runner) undecided(now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state.Phase != rtsp.Online && r.state.Phase != rtsp.Offline && now.Sub(r.started) < connectGrace
 }
 
 func (r *runner) offlineSignal(now time.Time) (events.Signal, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.state.Phase == rtsp.Online || r.state.Phase != rtsp.Offline && now.Sub(r.started) < connectGrace {
+	if r.state.Phase == rtsp.Online {
 		return events.Signal{}, false
 	}
 	reason := rtsp.ReasonOf(r.state.Err)
