@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -34,13 +35,19 @@ const (
 	numStages
 )
 
+// errStuck marks that a part of the server did not stop in time and may still
+// use what others left.
+var errStuck = errors.New("did not stop in time")
+
 // Add adds a task. Run starts it.
 func (a *App) Add(name string, s stage, run func(context.Context) error) {
 	a.tasks = append(a.tasks, task{name, s, run})
 }
 
 // Run runs everything until ctx is done or a task fails, then stops stage by
-// stage, all of them within grace. It returns the first failure.
+// stage. All of them together have grace, but each a tenth of it at least, so
+// that a part that hangs does not keep the others from saving what they have;
+// the error then wraps errStuck. It returns the first failure.
 func (a *App) Run(ctx context.Context, grace time.Duration) error {
 	type group struct {
 		cancel context.CancelCauseFunc
@@ -75,7 +82,7 @@ func (a *App) Run(ctx context.Context, grace time.Duration) error {
 	case err := <-failed:
 		errs = append(errs, err)
 	}
-	deadline := time.After(grace)
+	end := time.Now().Add(grace)
 	for i, g := range groups {
 		g.cancel(errors.New("shutting down"))
 		done := make(chan error, 1)
@@ -85,9 +92,20 @@ func (a *App) Run(ctx context.Context, grace time.Duration) error {
 			if err != nil && !slices.ContainsFunc(errs, func(e error) bool { return errors.Is(e, err) }) {
 				errs = append(errs, err)
 			}
-		case <-deadline:
-			return errors.Join(append(errs, fmt.Errorf("stage %d did not stop in %s", i, grace))...)
+		case <-time.After(max(time.Until(end), grace/10)):
+			errs = append(errs, fmt.Errorf("%s: %w", a.names(stage(i)), errStuck))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// names lists the tasks of a stage.
+func (a *App) names(s stage) string {
+	var names []string
+	for _, t := range a.tasks {
+		if t.stage == s {
+			names = append(names, t.name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
