@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -23,6 +24,7 @@ type cameraStore interface {
 	Cameras(ctx context.Context) ([]pgstore.Camera, error)
 	RuleVersions(ctx context.Context, slug string) (map[string]int, error)
 	OpenEvents(ctx context.Context, source string) ([]events.Event, error)
+	Events(ctx context.Context, f events.Filter, p events.Page) ([]events.Event, error)
 }
 
 // manager runs the cameras that belong to this process and follows the
@@ -34,7 +36,8 @@ type manager struct {
 	planr *planner
 	deps  *deps
 	owns  func(slug string) bool
-	// backlog is the number of changes that are not in the database yet.
+	// backlog is the number of changes that wait on disk for the database, those
+	// from before the start among them.
 	backlog func() int
 	cache   string        // file with the last known configuration
 	grace   time.Duration // longest wait for the database at the start
@@ -65,6 +68,12 @@ type storedCamera struct {
 	Versions map[string]int  `json:"rule_versions"`
 }
 
+// same reports whether nothing changed. The version alone does not tell: it
+// begins at 1 again when a camera is deleted and added.
+func (c storedCamera) same(old storedCamera) bool {
+	return c.Version == old.Version && bytes.Equal(c.Spec, old.Spec)
+}
+
 // ownsAll is the ownership of a single process: it runs every camera. This is
 // the one place that decides; with several nodes it becomes a lease.
 func ownsAll(string) bool { return true }
@@ -92,11 +101,16 @@ func (m *manager) Run(ctx context.Context) error {
 	}
 	poll := time.NewTicker(5 * time.Second)
 	defer poll.Stop()
-	adopted := make(map[string]bool)
+	adopted, swept := make(map[string]bool), false
 	for {
 		cams, err := m.load(ctx)
 		switch {
+		case err == nil && m.backlog() > 0:
+			// What the database says is not the latest.
 		case err == nil:
+			if !swept {
+				swept = m.clearGone(ctx, cams) == nil
+			}
 			for _, c := range cams {
 				if adopted[c.Slug] {
 					continue
@@ -151,6 +165,31 @@ func (m *manager) adopt(ctx context.Context, slug string) error {
 	return nil
 }
 
+// clearGone clears the open events of cameras that were deleted or disabled
+// while no server ran.
+func (m *manager) clearGone(ctx context.Context, cams []storedCamera) error {
+	here := make(map[string]bool, len(cams))
+	for _, c := range cams {
+		here[c.Slug] = true
+	}
+	page := events.Page{Limit: 500}
+	for {
+		open, err := m.store.Events(ctx, events.Filter{States: []events.State{events.StateRaised}}, page)
+		if err != nil || len(open) == 0 {
+			return err
+		}
+		var changes []events.Change
+		for _, ev := range open {
+			if ev.Source.Type == "camera" && !here[ev.Source.ID] && m.owns(ev.Source.ID) {
+				ev.State, ev.ClearedAt = events.StateCleared, later(ev.OccurredAt, m.deps.now().UTC())
+				changes = append(changes, events.Change{Event: ev})
+			}
+		}
+		m.deps.record.Submit(changes)
+		page.Before = open[len(open)-1].ID
+	}
+}
+
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
@@ -197,7 +236,11 @@ func (m *manager) load(ctx context.Context) ([]storedCamera, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, storedCamera{c.Slug, c.Spec, c.Version, c.Enabled, v})
+		spec, err := json.Marshal(c.Spec) // in the form that the cache has
+		if err != nil {
+			return nil, fmt.Errorf("camera %s: %w", c.Slug, err)
+		}
+		out = append(out, storedCamera{c.Slug, spec, c.Version, c.Enabled, v})
 	}
 	slices.SortFunc(out, func(a, b storedCamera) int { return cmp.Compare(a.Slug, b.Slug) })
 	return out, nil
@@ -211,7 +254,7 @@ func (m *manager) apply(ctx context.Context, cams []storedCamera) {
 		want[c.Slug] = c
 	}
 	for slug, r := range m.snapshot() {
-		if c, ok := want[slug]; ok && c.Version == r.stored.Version && !m.planr.Better(r.plan) {
+		if c, ok := want[slug]; ok && c.same(r.stored) && !m.planr.Better(r.plan) {
 			continue
 		}
 		changed = true

@@ -190,7 +190,7 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 		commune: s.cfg.Commune.Code, model: s.cfg.Inference.Model, calendar: schedule.Calendar{Location: s.cfg.location},
 		detectors: s.detectors, faulty: make(map[string]time.Time), now: time.Now,
 	}
-	s.manager = newManager(s.db, pl, d, s.spool.Depth, filepath.Join(s.cfg.Data, "cameras.json"))
+	s.manager = newManager(s.db, pl, d, func() int { return s.spool.Status().Disk }, filepath.Join(s.cfg.Data, "cameras.json"))
 	web, err := s.newAPI() //nolint:contextcheck // handlers get theirs from requests
 	if err != nil {
 		return err
@@ -246,6 +246,9 @@ func (s *server) newAPI() (*api.Server, error) {
 func (s *server) Run(ctx context.Context) error {
 	s.log.InfoContext(ctx, "xacam starts", "version", version, "listen", s.listener.Addr().String(), "data", s.cfg.Data)
 	err := s.app.Run(ctx, shutdownGrace)
+	if errors.Is(err, errStuck) {
+		return err // what hangs may still use the rest; the process ends
+	}
 	err = errors.Join(err, s.detectors.Close())
 	s.store.Close()
 	s.media.Close()

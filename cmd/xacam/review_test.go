@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/pgstore"
+	"github.com/xacam/xacam/events/schedule"
+	"github.com/xacam/xacam/streams/rtsp"
+	"github.com/xacam/xacam/vision"
+	"github.com/xacam/xacam/vision/pipeline"
+)
+
+// heldStore is a database of cameras and open events. It is used by one
+// goroutine at a time.
+type heldStore struct {
+	cameras []pgstore.Camera
+	open    []events.Event
+}
+
+func (s *heldStore) Cameras(context.Context) ([]pgstore.Camera, error) { return s.cameras, nil }
+
+func (s *heldStore) RuleVersions(context.Context, string) (map[string]int, error) {
+	return map[string]int{}, nil
+}
+
+func (s *heldStore) OpenEvents(_ context.Context, source string) ([]events.Event, error) {
+	return slices.DeleteFunc(slices.Clone(s.open), func(ev events.Event) bool { return ev.Source.ID != source }), nil
+}
+
+func (s *heldStore) Events(_ context.Context, _ events.Filter, p events.Page) ([]events.Event, error) {
+	if p.Before != "" {
+		return nil, nil
+	}
+	return s.open, nil
+}
+
+type noDetectors struct{}
+
+func (noDetectors) Detector(string) (vision.Detector, error) { return nil, errors.New("none here") }
+
+// newTestManager returns a manager of cameras that cannot be run, what it
+// submits, and how many older changes wait on disk.
+func newTestManager(t *testing.T, store cameraStore) (m *manager, submitted *[]events.Change, backlog *int) {
+	t.Helper()
+	submitted, backlog = new([]events.Change), new(int)
+	log := slog.New(slog.DiscardHandler)
+	d := &deps{
+		metrics: pipeline.NewMetrics(nil), rtspMetrics: rtsp.NewMetrics(nil), now: time.Now, log: log,
+		record: newRecorder(nil, func(c ...events.Change) { *submitted = append(*submitted, c...) }, log),
+	}
+	pl := &planner{
+		commune: "31615", model: "m", calendar: schedule.Calendar{Location: time.UTC},
+		detectors: noDetectors{}, faulty: make(map[string]time.Time), now: time.Now,
+	}
+	m = newManager(store, pl, d, func() int { return *backlog }, filepath.Join(t.TempDir(), "cameras.json"))
+	return m, submitted, backlog
+}
+
+func openEvent(kind events.Kind, slug string, at time.Time) events.Event {
+	ev := events.Event{
+		Kind: kind, State: events.StateRaised, Severity: events.SeverityHigh,
+		Source: events.Source{Type: "camera", ID: slug}, OccurredAt: at.UTC().Truncate(time.Microsecond),
+	}
+	ev.ID = events.NewID(ev.Key(), ev.OccurredAt)
+	return ev
+}
+
+// The raised event of the process before is still on disk when the cameras
+// start: it must be cleared once it is in the database, not forgotten.
+func TestOpenEventsThatWaitOnDiskAreAdopted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &heldStore{cameras: []pgstore.Camera{{Slug: "gate", Spec: []byte(`{}`), Version: 1, Enabled: true}}}
+		m, submitted, backlog := newTestManager(t, store)
+		*backlog = 1
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			assert.NoError(t, m.Run(ctx))
+		}()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Len(t, m.snapshot(), 1, "the camera does not wait for the disk")
+		ev := openEvent("intrusion", "gate", time.Now().Add(-time.Hour))
+		store.open, *backlog = []events.Event{ev}, 0
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.Len(t, *submitted, 1)
+		require.Equal(t, ev.ID, (*submitted)[0].Event.ID)
+		require.Equal(t, events.StateCleared, (*submitted)[0].Event.State)
+		cancel()
+		<-done
+	})
+}
+
+// A camera that was deleted while no server ran leaves no event open.
+func TestEventsOfCamerasDeletedMeanwhileAreCleared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		here, gone := openEvent("intrusion", "here", time.Now()), openEvent("intrusion", "gone", time.Now())
+		store := &heldStore{
+			cameras: []pgstore.Camera{{Slug: "here", Spec: []byte(`{}`), Version: 1, Enabled: true}},
+			open:    []events.Event{here, gone},
+		}
+		m, submitted, _ := newTestManager(t, store)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			assert.NoError(t, m.Run(ctx))
+		}()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Len(t, *submitted, 1, "once")
+		require.Equal(t, gone.ID, (*submitted)[0].Event.ID)
+		require.Equal(t, events.StateCleared, (*submitted)[0].Event.State)
+		require.Len(t, m.deps.record.Open("here"), 1)
+		cancel()
+		<-done
+	})
+}
+
+// Versions start at 1 again when a camera is deleted and added.
+func TestCameraAddedAnewIsNotTakenForTheOldOne(t *testing.T) {
+	t.Parallel()
+	m, _, _ := newTestManager(t, &heldStore{})
+	load := func(spec string) []storedCamera {
+		m.store = &heldStore{cameras: []pgstore.Camera{{Slug: "gate", Spec: json.RawMessage(spec), Version: 1, Enabled: true}}}
+		cams, err := m.load(t.Context())
+		require.NoError(t, err)
+		return cams
+	}
+	m.apply(t.Context(), load(`{"name": "old & worn"}`))
+	before := m.snapshot()["gate"]
+	m.apply(t.Context(), load(`{"name": "old & worn"}`))
+	require.Same(t, before, m.snapshot()["gate"], "nothing changed")
+	m.apply(t.Context(), m.remembered())
+	require.Same(t, before, m.snapshot()["gate"], "the file says the same")
+	m.apply(t.Context(), load(`{"name": "new"}`))
+	require.NotSame(t, before, m.snapshot()["gate"])
+}
+
+// A camera that is away before and after a restart has one event, not two.
+func TestOfflineEventGoesOnAfterARestart(t *testing.T) {
+	t.Parallel()
+	m, submitted, _ := newTestManager(t, &heldStore{})
+	now := time.Date(2026, 11, 23, 22, 0, 0, 0, time.UTC)
+	m.deps.now = func() time.Time { return now }
+	m.deps.record.Adopt([]events.Event{openEvent(events.KindCameraOffline, "gate", now.Add(-time.Hour))})
+	p, err := m.planr.Plan(storedCamera{
+		Slug: "gate", Spec: []byte(`{"camera": "gate", "url": "rtsp://127.0.0.1/x"}`),
+	}, func() []events.Event { return m.deps.record.Open("gate") })
+	require.NoError(t, err)
+	r, err := newRunner(p, m.deps)
+	require.NoError(t, err)
+	r.resume()
+	step := func(d time.Duration) {
+		for end := now.Add(d); now.Before(end); now = now.Add(500 * time.Millisecond) {
+			r.look(now)
+		}
+	}
+	step(3 * time.Second) // nothing is known yet
+	require.Empty(t, *submitted)
+	r.OnState(rtsp.State{Phase: rtsp.Offline, Err: errors.New("no route to host")})
+	step(time.Minute)
+	require.Empty(t, *submitted, "it is still away")
+	r.OnState(rtsp.State{Phase: rtsp.Online})
+	back := now
+	step(time.Minute)
+	require.Len(t, *submitted, 1)
+	ev := (*submitted)[0].Event
+	require.Equal(t, events.StateCleared, ev.State)
+	require.WithinDuration(t, back, ev.ClearedAt, time.Second)
+	require.Empty(t, m.deps.record.Open("gate"))
+}
+
+// What hangs in one part must not keep the others from saving what they have.
+func TestShutdownGoesOnPastAPartThatHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var a App
+		release := make(chan struct{})
+		a.Add("cameras", stageIngest, func(context.Context) error { <-release; return nil })
+		saved, stopped := false, false
+		a.Add("events", stageDeliver, func(ctx context.Context) error { <-ctx.Done(); saved = true; return nil })
+		a.Add("database", stageStore, func(ctx context.Context) error {
+			<-ctx.Done()
+			time.Sleep(time.Second)
+			stopped = saved
+			return nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		err := a.Run(ctx, 30*time.Second)
+		require.ErrorIs(t, err, errStuck)
+		require.ErrorContains(t, err, "cameras")
+		require.True(t, stopped, "events were saved and then the database was stopped")
+		close(release)
+	})
+}
