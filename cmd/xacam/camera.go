@@ -41,6 +41,8 @@ type runner struct {
 	units   rate
 	looks   rate
 	started time.Time
+	keyAt   time.Time // arrival of the newest key unit of this format; zero when there is none
+	ended   time.Time // when the latest analysis ended; zero when there was none
 
 	known     chan struct{} // closed when the format is known
 	knownOnce sync.Once
@@ -194,9 +196,14 @@ func (r *runner) setFeed(f *pipeline.Feed) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.feed = f
-	if f != nil && r.format.Codec != 0 {
+	if f == nil {
+		r.ended = r.deps.now()
+		return
+	}
+	if r.format.Codec != 0 {
 		f.SetFormat(r.format)
-		if r.tape == nil {
+		// What an analysis that failed has seen must not be seen again.
+		if r.tape == nil && r.keyAt.After(r.ended) {
 			for _, au := range r.ring.SinceKey() {
 				f.Put(au)
 			}
@@ -232,7 +239,7 @@ func (r *runner) looked(l *pipeline.Look) error {
 func (r *runner) OnFormat(f media.Format) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.format = f
+	r.format, r.keyAt = f, time.Time{}
 	r.knownOnce.Do(func() { close(r.known) })
 	if r.feed != nil {
 		r.feed.SetFormat(f)
@@ -241,13 +248,16 @@ func (r *runner) OnFormat(f media.Format) {
 
 // OnAccessUnit implements rtsp.Handler.
 func (r *runner) OnAccessUnit(au *media.AccessUnit) {
-	if r.tape == nil {
-		r.ring.Add(au)
-	}
 	now := r.deps.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.tape == nil {
+		r.ring.Add(au)
+	}
 	r.last = now
+	if au.Key {
+		r.keyAt = now
+	}
 	r.units.add(now)
 	if r.feed != nil {
 		r.feed.Put(au)
