@@ -95,7 +95,7 @@ rules:
 // generalCamera watches any clip: a line and a zone across the middle.
 func generalCamera(c clip, n int) demoCamera {
 	return demoCamera{c.path, fmt.Sprintf(`
-camera: %s
+camera: %q
 name: Camera %d
 zones: {giua: {area: [[0.1,0.3],[0.9,0.3],[0.9,0.98],[0.1,0.98]]}}
 lines: {vach: {from: [0,0.6], to: [1,0.6]}}

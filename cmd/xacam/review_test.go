@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/xacam/xacam/events"
 	"github.com/xacam/xacam/events/pgstore"
 	"github.com/xacam/xacam/events/schedule"
+	"github.com/xacam/xacam/streams/media"
 	"github.com/xacam/xacam/streams/rtsp"
 	"github.com/xacam/xacam/vision"
 	"github.com/xacam/xacam/vision/pipeline"
@@ -210,4 +212,71 @@ func TestShutdownGoesOnPastAPartThatHangs(t *testing.T) {
 		require.True(t, stopped, "events were saved and then the database was stopped")
 		close(release)
 	})
+}
+
+// countingDecoder counts what it is given.
+type countingDecoder struct{ units *int }
+
+func (d countingDecoder) Decode(*media.AccessUnit) ([]*media.Frame, error) {
+	*d.units++
+	return nil, nil
+}
+
+func (countingDecoder) Close() {}
+
+// An analysis that starts begins at the key frame that has just come, but one
+// that starts again does not look at what was looked at before.
+func TestAnalysisStartsWithWhatNobodyLookedAt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, _, _ := newTestManager(t, &heldStore{})
+		p, err := m.planr.Plan(storedCamera{
+			Slug: "gate", Spec: []byte(`{"camera": "gate", "url": "rtsp://127.0.0.1/x"}`),
+		}, func() []events.Event { return nil })
+		require.NoError(t, err)
+		r, err := newRunner(p, m.deps)
+		require.NoError(t, err)
+		units := 0
+		analysed := func() int {
+			units = 0
+			feed := pipeline.NewFeed(pipeline.FeedConfig{
+				NewDecoder: func(media.Format) (pipeline.Decoder, error) { return countingDecoder{&units}, nil },
+			})
+			r.setFeed(feed)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			require.NoError(t, feed.Run(ctx))
+			r.setFeed(nil)
+			return units
+		}
+		send := func(key bool) {
+			time.Sleep(40 * time.Millisecond)
+			r.OnAccessUnit(&media.AccessUnit{Key: key, Captured: time.Now()})
+		}
+		r.OnFormat(media.Format{Codec: media.H264})
+		send(true)
+		send(false)
+		require.Equal(t, 2, analysed(), "what has come since the start")
+		send(false)
+		require.Equal(t, 0, analysed(), "its key frame was looked at before")
+		send(true)
+		send(false)
+		require.Equal(t, 2, analysed())
+		r.OnFormat(media.Format{Codec: media.H265})
+		require.Equal(t, 0, analysed(), "units of another format")
+		send(true)
+		r.OnFormat(media.Format{Codec: media.H264})
+		require.Equal(t, 0, analysed(), "units of another format")
+	})
+}
+
+// A clip whose name has no plain letter gets a name all the same.
+func TestSlugIsNeverEmpty(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{"Cổng chợ": "c-ng-ch", "镜头": "clip", "--": "clip", "a.B_1": "a-b-1"} {
+		require.Equal(t, want, slug(in))
+	}
+	long := slug(strings.Repeat("0123456789-", 10))
+	require.LessOrEqual(t, len(long), 63, "as long as a camera's slug may be")
+	require.NotEqual(t, byte('-'), long[len(long)-1])
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,7 +94,8 @@ func servable(path string) error {
 	return f.Close()
 }
 
-// slug makes a name for an address: small letters, digits and dashes.
+// slug makes a name for an address or a camera: small letters, digits and
+// dashes, 1 to 63 of them.
 func slug(s string) string {
 	out := strings.Map(func(r rune) rune {
 		switch {
@@ -104,7 +106,8 @@ func slug(s string) string {
 		}
 		return '-'
 	}, s)
-	return strings.Trim(out, "-")
+	out = strings.Trim(out, "-")
+	return cmp.Or(strings.TrimRight(out[:min(len(out), 63)], "-"), "clip")
 }
 
 func newSim(addr, user, password string, clips []clip) (*sim.Server, error) {
