@@ -43,7 +43,7 @@ func (d *database) Run(ctx context.Context) error {
 			pause, next = 500*time.Millisecond, 6*time.Hour
 		case errors.Is(err, events.ErrUnavailable):
 			d.log.WarnContext(ctx, "the database cannot be reached, events are kept on disk until it is back", "err", err)
-			pause = min(2*pause, 10*time.Second)
+			pause = min(2*pause, 5*time.Second)
 			next = pause
 		default:
 			return err
