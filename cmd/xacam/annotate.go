@@ -23,6 +23,7 @@ type annotator struct {
 	path   string
 	plan   *plan
 	out    *avdec.Writer
+	w, h   int // of the video: those of the first picture
 	bgr    []byte
 	tracks []vision.Track
 	at     time.Time
@@ -57,21 +58,19 @@ func (a *annotator) look(l *pipeline.Look) error {
 }
 
 func (a *annotator) between(f *media.Frame) error {
-	w, h := f.Picture.Size()
 	if a.out == nil {
+		a.w, a.h = f.Picture.Size()
 		var err error
-		a.out, err = avdec.NewWriter(avdec.WriterConfig{Path: a.path, Width: w, Height: h})
+		a.out, err = avdec.NewWriter(avdec.WriterConfig{Path: a.path, Width: a.w, Height: a.h})
 		if err != nil {
 			return err
 		}
+		a.bgr = make([]byte, 3*a.w*a.h)
 	}
-	if len(a.bgr) != 3*w*h {
-		a.bgr = make([]byte, 3*w*h)
-	}
-	if err := f.Picture.BGR(a.bgr, w, h); err != nil {
+	if err := f.Picture.BGR(a.bgr, a.w, a.h); err != nil {
 		return fmt.Errorf("annotate: %w", err)
 	}
-	c, err := prep.NewCanvas(a.bgr, w, h)
+	c, err := prep.NewCanvas(a.bgr, a.w, a.h)
 	if err != nil {
 		return fmt.Errorf("annotate: %w", err)
 	}
