@@ -119,8 +119,9 @@ func (r *runner) resume() {
 	r.offline.Restore(r.plan.openOf(func(k events.Kind) bool { return k == events.KindCameraOffline }), r.deps.now())
 }
 
-// analyseForEver keeps an analysis going: a fault ends only this camera's, is
-// said in an event, and is tried again after a pause.
+// analyseForEver keeps an analysis going: a fault ends only this camera's,
+// stands in the log and in the camera's health, and is tried again after a
+// pause.
 func (r *runner) analyseForEver(ctx context.Context) {
 	if r.plan.detector == nil {
 		return // what is missing stands in the camera's health
@@ -157,7 +158,9 @@ func (r *runner) analyse(ctx context.Context) error {
 		return err
 	}
 	lane := r.deps.scheduler.NewLane(pipeline.LaneConfig{
-		Step:    cam.Step,
+		Step: tolerant(cam.Step, func(err error) {
+			r.log.WarnContext(ctx, "a picture could not be analysed", "err", err)
+		}),
 		Failed:  cancel,
 		Dropped: func() { r.deps.metrics.DroppedLook(r.plan.slug) },
 	})
@@ -175,6 +178,29 @@ func (r *runner) analyse(ctx context.Context) error {
 		return cause
 	}
 	return nil
+}
+
+// failuresInARow is how many pictures one after the other may not be analysed
+// before the analysis is made anew.
+const failuresInARow = 10
+
+// tolerant lets single pictures fail. The first of a series is told.
+func tolerant(step func(context.Context, *media.Frame) error, told func(error)) func(context.Context, *media.Frame) error {
+	failures := 0
+	return func(ctx context.Context, f *media.Frame) error {
+		err := step(ctx, f)
+		if err == nil {
+			failures = 0
+			return nil
+		}
+		if failures++; failures == 1 && ctx.Err() == nil {
+			told(err)
+		}
+		if failures < failuresInARow {
+			return nil
+		}
+		return err
+	}
 }
 
 // newDecoder implements pipeline.FeedConfig.NewDecoder.

@@ -18,6 +18,7 @@ import (
 	"github.com/xacam/xacam/events"
 	"github.com/xacam/xacam/events/pgstore"
 	"github.com/xacam/xacam/events/schedule"
+	"github.com/xacam/xacam/streams/avdec"
 	"github.com/xacam/xacam/streams/media"
 	"github.com/xacam/xacam/streams/rtsp"
 	"github.com/xacam/xacam/vision"
@@ -279,4 +280,87 @@ func TestSlugIsNeverEmpty(t *testing.T) {
 	long := slug(strings.Repeat("0123456789-", 10))
 	require.LessOrEqual(t, len(long), 63, "as long as a camera's slug may be")
 	require.NotEqual(t, byte('-'), long[len(long)-1])
+}
+
+// One picture that the detector cannot look at is no reason to stop for 10 s;
+// a detector that fails all the time is.
+func TestSinglePicturesMayFail(t *testing.T) {
+	t.Parallel()
+	bad := errors.New("not finite")
+	var next error
+	told := 0
+	step := tolerant(func(context.Context, *media.Frame) error { return next }, func(error) { told++ })
+	for range 100 {
+		next = bad
+		require.NoError(t, step(t.Context(), nil))
+		next = nil
+		require.NoError(t, step(t.Context(), nil))
+	}
+	require.Equal(t, 100, told)
+	next = bad
+	for range failuresInARow - 1 {
+		require.NoError(t, step(t.Context(), nil))
+	}
+	require.ErrorIs(t, step(t.Context(), nil), bad)
+	require.Equal(t, 101, told, "a series is told once")
+}
+
+// sized is a picture of one colour.
+type sized struct{ w, h int }
+
+func (p sized) Size() (w, h int) { return p.w, p.h }
+
+func (sized) BGR(dst []byte, w, h int) error {
+	if len(dst) != 3*w*h {
+		return errors.New("wrong size")
+	}
+	return nil
+}
+
+func (sized) Gray([]byte, int, int) error { return nil }
+func (sized) Release()                    {}
+
+// A recording whose picture changes its size is drawn in the first one's.
+func TestAnnotatedVideoKeepsItsSize(t *testing.T) {
+	t.Parallel()
+	avdec.QuietLog()
+	path := filepath.Join(t.TempDir(), "out.mp4")
+	a := newAnnotator(path, &plan{calendar: schedule.Calendar{Location: time.UTC}})
+	for i, p := range []sized{{320, 240}, {160, 120}, {640, 480}} {
+		err := a.between(&media.Frame{PTS: time.Duration(i) * 40 * time.Millisecond, Picture: p})
+		if errors.Is(err, avdec.ErrUnavailable) {
+			t.Skip("built without cgo")
+		}
+		require.NoError(t, err)
+		require.Len(t, a.bgr, 3*320*240)
+	}
+	require.NoError(t, a.Close())
+}
+
+// Whatever is wrong with a stored camera, its password is not told.
+func TestBrokenCamerasDoNotTellTheirPassword(t *testing.T) {
+	t.Parallel()
+	for _, spec := range []string{
+		`{"camera": "gate", "url": "rtsp://u:hunter2@h:99999/x"}`,
+		`{"camera": "gate", "url": "rtsp://u:hunter2@[::1/x"}`,
+		`{"camera": "gate", "url": "http://u:hunter2@h/x"}`,
+		`{"camera": "gate", "url": "rtsp://u:hun%ter2@h/x y"}`,
+		`{"camera": "gate", "url": "rtsp://h/x", "detect_url": "u:hunter2@h"}`,
+		`{"camera": "gate", "url": ["rtsp://u:hunter2@h/x"]}`,
+		`{"camera": "gate", "rtsp://u:hunter2@h/x": 1}`,
+		`{"camera": "gate", "url": "rtsp://u:hunter2@h/x`,
+		`"rtsp://u:hunter2@h/x"`,
+	} {
+		m, _, _ := newTestManager(t, &heldStore{})
+		var log lockedBuffer
+		m.log = slog.New(slog.NewTextHandler(&log, nil))
+		m.start(t.Context(), storedCamera{Slug: "gate", Spec: json.RawMessage(spec), Version: 1})
+		m.stopAll()
+		c, err := m.Camera(t.Context(), "gate")
+		require.NoError(t, err)
+		for _, secret := range []string{"hunter2", "ter2"} {
+			assert.NotContains(t, c.Health.LastError, secret, spec)
+			assert.NotContains(t, log.String(), secret, spec)
+		}
+	}
 }
