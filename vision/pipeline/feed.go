@@ -208,7 +208,14 @@ func (f *Feed) decode(dec Decoder, au *media.AccessUnit) {
 	if err != nil {
 		f.cfg.Metrics.decodeError(f.cfg.Camera)
 	}
+	next := 0
+	defer func() { // only after a panic is there anything left
+		for _, fr := range frames[next:] {
+			fr.Release()
+		}
+	}()
 	for _, fr := range frames {
+		next++
 		f.cfg.Metrics.decodedFrame(f.cfg.Camera)
 		if f.grid.Take(fr.PTS) {
 			f.cfg.Deliver(fr)
