@@ -41,6 +41,7 @@ type Scene struct {
 	At     time.Time // capture time, UTC
 	Tracks []Track   // confirmed ones, by ID
 	Ended  []uint64  // tracks that ended since the previous scene
+	Held   bool      // nothing moved: tracks are where the latest look found them
 }
 
 // Detector finds objects in a frame. Implementations are safe for concurrent

@@ -42,6 +42,7 @@ const cutOff = .965
 const (
 	settledMargin = .02 // in units of the object's own size
 	settledAfter  = time.Second
+	settledLooks  = 3 // looks that find it there: one that is held for long is one
 )
 
 // maxUnseen is the longest time between two detections of a track whose
@@ -61,6 +62,7 @@ type walker struct {
 	far   geom.Side    // on which it was clearly in the latest scene, if not side
 	near  geom.Side    // on which it has been, clearly or not, since
 	since time.Time
+	looks int // that found it on near since
 	net   int // crossings of the segment since it was clearly on side, +1 a to b, -1 b to a
 	count int // of crossings, to tell their events apart
 }
@@ -89,10 +91,10 @@ func (c *crossing) Observe(s *vision.Scene) []events.Signal {
 		}
 		if !known || s.At.Sub(w.track.Seen) > maxUnseen {
 			side := c.clear(t, min(c.Margin/2, settledMargin))
-			*w = walker{track: *t, side: side, near: side, since: s.At, count: w.count}
+			*w = walker{track: *t, side: side, near: side, since: s.At, looks: 1, count: w.count}
 			continue
 		}
-		if c.step(w, t) {
+		if c.step(w, t, s.Held) {
 			out = c.add(out, s.At, w)
 		}
 	}
@@ -112,14 +114,17 @@ func (c *crossing) Observe(s *vision.Scene) []events.Signal {
 }
 
 // step moves w to the detected track and reports whether it has crossed.
-func (c *crossing) step(w *walker, t *vision.Track) bool {
+func (c *crossing) step(w *walker, t *vision.Track, held bool) bool {
 	w.net += int(c.rule.Line.Crosses(w.track.Box.Foot(), t.Box.Foot()))
 	w.track = *t
 	if near := c.clear(t, min(c.Margin, settledMargin)); near != w.near {
-		w.near, w.since = near, t.Seen
+		w.near, w.since, w.looks = near, t.Seen, 0
+	}
+	if !held {
+		w.looks++
 	}
 	side := c.clear(t, c.Margin)
-	if side == geom.OnIt && t.Seen.Sub(w.since) >= settledAfter {
+	if side == geom.OnIt && t.Seen.Sub(w.since) >= settledAfter && w.looks >= settledLooks {
 		side, w.far = w.near, w.near
 	}
 	switch {

@@ -144,7 +144,7 @@ func (m *matching) Observe(s *vision.Scene) []events.Signal {
 			tracks = append(tracks, *t)
 		}
 	}
-	m.scene = vision.Scene{Camera: s.Camera, At: s.At, Tracks: tracks, Ended: s.Ended}
+	m.scene = vision.Scene{Camera: s.Camera, At: s.At, Tracks: tracks, Ended: s.Ended, Held: s.Held}
 	out := m.inner.Observe(&m.scene)
 	forget(m.best, s)
 	if !m.rule.Schedule.Open(s.At, m.rule.Calendar) {

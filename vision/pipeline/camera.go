@@ -92,7 +92,7 @@ func (c *Camera) Step(ctx context.Context, f *media.Frame) error {
 		return err
 	}
 	look := Look{Frame: f, Held: quiet}
-	c.scene.Camera, c.scene.At = c.cfg.Name, at
+	c.scene.Camera, c.scene.At, c.scene.Held = c.cfg.Name, at, quiet
 	if quiet {
 		c.scene.Tracks, c.scene.Ended = c.cfg.Tracker.Hold(at)
 	} else {
