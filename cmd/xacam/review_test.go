@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,11 +27,18 @@ import (
 	"github.com/xacam/xacam/vision/pipeline"
 )
 
-// heldStore is a database of cameras and open events. It is used by one
-// goroutine at a time.
+// heldStore is a database of cameras and open events.
 type heldStore struct {
 	cameras []pgstore.Camera
-	open    []events.Event
+
+	mu   sync.Mutex
+	open []events.Event
+}
+
+func (s *heldStore) raised() []events.Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.open)
 }
 
 func (s *heldStore) Cameras(context.Context) ([]pgstore.Camera, error) { return s.cameras, nil }
@@ -39,14 +48,14 @@ func (s *heldStore) RuleVersions(context.Context, string) (map[string]int, error
 }
 
 func (s *heldStore) OpenEvents(_ context.Context, source string) ([]events.Event, error) {
-	return slices.DeleteFunc(slices.Clone(s.open), func(ev events.Event) bool { return ev.Source.ID != source }), nil
+	return slices.DeleteFunc(s.raised(), func(ev events.Event) bool { return ev.Source.ID != source }), nil
 }
 
 func (s *heldStore) Events(_ context.Context, _ events.Filter, p events.Page) ([]events.Event, error) {
 	if p.Before != "" {
 		return nil, nil
 	}
-	return s.open, nil
+	return s.raised(), nil
 }
 
 type noDetectors struct{}
@@ -55,9 +64,9 @@ func (noDetectors) Detector(string) (vision.Detector, error) { return nil, error
 
 // newTestManager returns a manager of cameras that cannot be run, what it
 // submits, and how many older changes wait on disk.
-func newTestManager(t *testing.T, store cameraStore) (m *manager, submitted *[]events.Change, backlog *int) {
+func newTestManager(t *testing.T, store cameraStore) (m *manager, submitted *[]events.Change, backlog *atomic.Int64) {
 	t.Helper()
-	submitted, backlog = new([]events.Change), new(int)
+	submitted, backlog = new([]events.Change), new(atomic.Int64)
 	log := slog.New(slog.DiscardHandler)
 	d := &deps{
 		metrics: pipeline.NewMetrics(nil), rtspMetrics: rtsp.NewMetrics(nil), now: time.Now, log: log,
@@ -67,7 +76,7 @@ func newTestManager(t *testing.T, store cameraStore) (m *manager, submitted *[]e
 		commune: "31615", model: "m", calendar: schedule.Calendar{Location: time.UTC},
 		detectors: noDetectors{}, faulty: make(map[string]time.Time), now: time.Now,
 	}
-	m = newManager(store, pl, d, func() int { return *backlog }, filepath.Join(t.TempDir(), "cameras.json"))
+	m = newManager(store, pl, d, func() int { return int(backlog.Load()) }, filepath.Join(t.TempDir(), "cameras.json"))
 	return m, submitted, backlog
 }
 
@@ -87,7 +96,7 @@ func TestOpenEventsThatWaitOnDiskAreAdopted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &heldStore{cameras: []pgstore.Camera{{Slug: "gate", Spec: []byte(`{}`), Version: 1, Enabled: true}}}
 		m, submitted, backlog := newTestManager(t, store)
-		*backlog = 1
+		backlog.Store(1)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
@@ -98,7 +107,10 @@ func TestOpenEventsThatWaitOnDiskAreAdopted(t *testing.T) {
 		synctest.Wait()
 		require.Len(t, m.snapshot(), 1, "the camera does not wait for the disk")
 		ev := openEvent("intrusion", "gate", time.Now().Add(-time.Hour))
-		store.open, *backlog = []events.Event{ev}, 0
+		store.mu.Lock()
+		store.open = []events.Event{ev}
+		store.mu.Unlock()
+		backlog.Store(0)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		require.Len(t, *submitted, 1)
