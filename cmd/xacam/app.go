@@ -29,6 +29,7 @@ type stage int
 const (
 	stageIngest  stage = iota // stop taking frames
 	stageProcess              // finish what was taken
+	stageRecord               // write the snapshots of what was found
 	stageDeliver              // bring the events into the store, or onto the disk
 	stageServe                // close the API late, so that health can be seen
 	stageStore                // stop the private database last

@@ -37,6 +37,7 @@ type runner struct {
 	state   rtsp.State
 	format  media.Format
 	last    time.Time // arrival of the newest access unit
+	broken  time.Time // latest fault of the analysis; zero when there was none
 	fault   error     // why there is no analysis; nil when there is
 	units   rate
 	looks   rate
@@ -120,8 +121,8 @@ func (r *runner) resume() {
 }
 
 // analyseForEver keeps an analysis going: a fault ends only this camera's,
-// stands in the log and in the camera's health, and is tried again after a
-// pause.
+// stands in the log, in the camera's health and in an event, and is tried again
+// after a pause.
 func (r *runner) analyseForEver(ctx context.Context) {
 	if r.plan.detector == nil {
 		return // what is missing stands in the camera's health
@@ -133,6 +134,7 @@ func (r *runner) analyseForEver(ctx context.Context) {
 		}
 		r.log.ErrorContext(ctx, "analysis of the camera ended, it starts again in 10 s", "err", err)
 		r.setFault(errors.New("the analysis stopped for an internal fault and starts again; see the log"))
+		r.setBroken(r.deps.now())
 		select {
 		case <-ctx.Done():
 		case <-time.After(10 * time.Second):
@@ -349,7 +351,7 @@ func (r *runner) offlineSignal(now time.Time) (events.Signal, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state.Phase == rtsp.Online {
-		return events.Signal{}, false
+		return r.brokenSignal(now)
 	}
 	reason := rtsp.ReasonOf(r.state.Err)
 	why := events.Text{
@@ -367,6 +369,35 @@ func (r *runner) offlineSignal(now time.Time) (events.Signal, bool) {
 		Severity: events.SeverityHigh,
 		Why:      why, Attributes: attributes,
 	}, true
+}
+
+// brokenFor is how long an analysis must run after its last fault to count as
+// whole again: one that fails each time is one event, not many.
+const brokenFor = time.Minute
+
+// brokenSignal says that the camera sends pictures nobody can analyse. The
+// caller holds r.mu.
+func (r *runner) brokenSignal(now time.Time) (events.Signal, bool) {
+	if r.broken.IsZero() || now.Sub(r.broken) > brokenFor {
+		return events.Signal{}, false
+	}
+	return events.Signal{
+		Key:      events.Key{Source: r.plan.slug, Kind: events.KindCameraOffline},
+		At:       now,
+		Score:    1,
+		Severity: events.SeverityHigh,
+		Why: events.Text{
+			VI: fmt.Sprintf("Hình ảnh của camera «%s» không phân tích được.", r.plan.source.Name),
+			EN: fmt.Sprintf("The pictures of camera “%s” cannot be analysed.", r.plan.source.Name),
+		},
+		Attributes: map[string]any{"reason": "analysis_failed"},
+	}, true
+}
+
+func (r *runner) setBroken(at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.broken = at
 }
 
 // rate measures events a second over the last seconds.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ type recorder struct {
 	media  *evidence.Store
 	submit func(...events.Change)
 	log    *slog.Logger
+	jobs   chan job // nil without Queue
 
 	mu   sync.Mutex
 	open map[string]map[string]events.Event // by source, by ID
@@ -30,37 +32,92 @@ func newRecorder(store *evidence.Store, submit func(...events.Change), log *slog
 	return &recorder{media: store, submit: submit, log: log, open: make(map[string]map[string]events.Event)}
 }
 
+// job is a step of events and, for those it raises, their snapshot.
+type job struct {
+	changes []events.Change
+	jpeg    []byte // nil when none is to be kept
+	name    string // of the snapshot
+	at      time.Time
+}
+
+// maxJobs bounds what waits for the disk. When it is full, workers wait: events
+// are never dropped.
+const maxJobs = 64
+
+// Queue makes the recorder leave the disk to Run, so that a slow one holds up
+// no worker. Without it everything is done by the caller.
+func (r *recorder) Queue() { r.jobs = make(chan job, maxJobs) }
+
+// Run keeps what is queued, in order, until ctx is done and nothing is left. By
+// then nobody may queue any more.
+func (r *recorder) Run(ctx context.Context) error {
+	for {
+		select {
+		case j := <-r.jobs:
+			r.keep(j)
+			continue
+		default:
+		}
+		select {
+		case j := <-r.jobs:
+			r.keep(j)
+		case <-ctx.Done():
+			if len(r.jobs) == 0 {
+				return nil
+			}
+		}
+	}
+}
+
 // Record implements pipeline.CameraConfig.Record. A snapshot that cannot be
 // kept is no reason to lose the event.
 func (r *recorder) Record(ctx context.Context, f *media.Frame, changes []events.Change) error {
-	var refs []events.EvidenceRef
-	for i := range changes {
-		ev := &changes[i].Event
-		if ev.State != events.StateRaised {
-			continue
+	j := job{changes: changes}
+	if slices.ContainsFunc(changes, func(c events.Change) bool { return c.Event.State == events.StateRaised }) {
+		camera := changes[0].Event.Source.ID
+		var err error
+		if j.jpeg, err = snapshot(f); err != nil {
+			r.log.ErrorContext(ctx, "event goes without its snapshot", "camera", camera, "err", err)
 		}
-		if refs == nil {
-			ref, err := r.snapshot(f, ev.Source.ID)
-			if err != nil {
-				r.log.ErrorContext(ctx, "event goes without its snapshot", "camera", ev.Source.ID, "err", err)
-				break
-			}
-			refs = []events.EvidenceRef{ref}
-		}
-		ev.Evidence = refs
+		j.name, j.at = fmt.Sprintf("%s-%d.jpg", camera, f.Captured.UnixMilli()), f.Captured
 	}
-	r.Submit(changes)
+	r.take(j)
 	return nil
 }
 
 // Submit keeps changes that need no snapshot.
 func (r *recorder) Submit(changes []events.Change) {
+	r.take(job{changes: changes})
+}
+
+func (r *recorder) take(j job) {
 	r.mu.Lock()
-	for _, c := range changes {
+	for _, c := range j.changes {
 		r.note(c.Event)
 	}
 	r.mu.Unlock()
-	r.submit(changes...)
+	if r.jobs == nil {
+		r.keep(j)
+		return
+	}
+	r.jobs <- j
+}
+
+// keep writes the snapshot, if there is one, and hands the events on.
+func (r *recorder) keep(j job) {
+	if j.jpeg != nil {
+		ref, err := r.media.Put("snapshot", j.name, j.at, j.jpeg)
+		if err != nil {
+			r.log.Error("event goes without its snapshot", "file", j.name, "err", err)
+		} else {
+			for i := range j.changes {
+				if ev := &j.changes[i].Event; ev.State == events.StateRaised {
+					ev.Evidence = []events.EvidenceRef{ref}
+				}
+			}
+		}
+	}
+	r.submit(j.changes...)
 }
 
 func (r *recorder) note(ev events.Event) {
@@ -114,16 +171,12 @@ func (r *recorder) ClearAll(source string, at time.Time) {
 
 const snapshotQuality = 85
 
-// snapshot stores the whole frame as a JPEG picture in full resolution.
-func (r *recorder) snapshot(f *media.Frame, camera string) (events.EvidenceRef, error) {
+// snapshot returns the whole frame as a JPEG picture in full resolution.
+func snapshot(f *media.Frame) ([]byte, error) {
 	w, h := f.Picture.Size()
 	bgr := make([]byte, 3*w*h)
 	if err := f.Picture.BGR(bgr, w, h); err != nil {
-		return events.EvidenceRef{}, fmt.Errorf("convert the frame: %w", err)
+		return nil, fmt.Errorf("convert the frame: %w", err)
 	}
-	jpeg, err := prep.EncodeJPEG(bgr, w, h, snapshotQuality)
-	if err != nil {
-		return events.EvidenceRef{}, err
-	}
-	return r.media.Put("snapshot", fmt.Sprintf("%s-%d.jpg", camera, f.Captured.UnixMilli()), f.Captured, jpeg)
+	return prep.EncodeJPEG(bgr, w, h, snapshotQuality)
 }

@@ -197,6 +197,8 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	}
 	s.app.Add("cameras", stageIngest, s.manager.Run)
 	s.app.Add("inference", stageProcess, d.scheduler.Run)
+	d.record.Queue()
+	s.app.Add("snapshots", stageRecord, d.record.Run)
 	s.app.Add("events", stageDeliver, s.spool.Run)
 	s.app.Add("database schema", stageServe, s.db.Run)
 	s.app.Add("configuration watch", stageServe, func(ctx context.Context) error {
