@@ -63,13 +63,17 @@ func clip(tb testing.TB, name, size string, frames int, args ...string) string {
 }
 
 // reference returns ffmpeg's own pictures, upright, as packed rows. Format
-// "luma" is the unchanged luma plane.
+// "luma" is the unchanged luma plane, "whole" bgr24 in the picture's own size,
+// by the fast conversion that ffmpeg uses for it by default.
 func reference(tb testing.TB, path, format string, w, h, frames int) []byte {
 	tb.Helper()
 	first, flags := "", ":flags=area+accurate_rnd"
 	if format == "luma" {
 		first, format = "extractplanes=y,", "gray"
 		flags += ":in_range=full:out_range=full" // leave the values alone
+	}
+	if format == "whole" {
+		flags, format = ":flags=bilinear", "bgr24"
 	}
 	scale := first + "scale=" + strconv.Itoa(w) + ":" + strconv.Itoa(h) + flags + ",format=" + format
 	return ffmpeg(tb, "-i", path, "-frames:v", strconv.Itoa(frames), "-vsync", "passthrough", "-vf", scale,
