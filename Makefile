@@ -8,6 +8,9 @@ SHELL := /bin/bash
 # The ONNX Runtime library that deploy/setup.sh installs, unless another is named.
 export XACAM_ORT_LIBRARY ?= $(CURDIR)/.cache/ort/libonnxruntime.so
 
+# Its own cache for each checkout: results from another one carry that one's paths.
+export GOLANGCI_LINT_CACHE ?= $(CURDIR)/.cache/golangci-lint
+
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 10m
 BENCH ?= .
