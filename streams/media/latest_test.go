@@ -1,6 +1,7 @@
 package media_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,21 +11,23 @@ import (
 	"github.com/xacam/xacam/streams/media"
 )
 
-type picture struct{ released int }
+type picture struct{ released atomic.Int32 }
 
 func (*picture) Size() (int, int)            { return 1, 1 }
 func (*picture) BGR([]byte, int, int) error  { return nil }
 func (*picture) Gray([]byte, int, int) error { return nil }
-func (p *picture) Release()                  { p.released++ }
+func (p *picture) Release()                  { p.released.Add(1) }
 
 func TestLatestKeepsTheNewest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var l media.Latest
 		pics := make([]*picture, 10)
+		for i := range pics {
+			pics[i] = &picture{}
+		}
 		go func() {
 			for i := range pics {
-				pics[i] = &picture{}
 				l.Put(&media.Frame{Seq: uint64(i + 1), Picture: pics[i]})
 				time.Sleep(40 * time.Millisecond)
 			}
@@ -44,7 +47,7 @@ func TestLatestKeepsTheNewest(t *testing.T) {
 		require.Nil(t, l.Take())
 		require.Equal(t, uint64(6), l.Dropped(), "10 put, 4 taken")
 		for i, p := range pics[:9] {
-			require.Equal(t, 1, p.released, "frame %d", i+1)
+			require.EqualValues(t, 1, p.released.Load(), "frame %d", i+1)
 		}
 	})
 }
