@@ -65,14 +65,19 @@ type benchOptions struct {
 
 // benchResult is what bench pipeline prints.
 type benchResult struct {
-	Cores     int        `json:"cores"`
-	Clip      string     `json:"clip"`
-	Codec     string     `json:"codec"`
-	Size      string     `json:"size"`
-	ClipFPS   float64    `json:"clip_fps"`
-	Model     string     `json:"model"`
-	DecodeMs  float64    `json:"decode_cpu_ms_per_frame"`
-	InferMs   float64    `json:"inference_cpu_ms"`
+	Cores    int     `json:"cores"`
+	Clip     string  `json:"clip"`
+	Codec    string  `json:"codec"`
+	Size     string  `json:"size"`
+	ClipFPS  float64 `json:"clip_fps"`
+	Model    string  `json:"model"`
+	DecodeMs float64 `json:"decode_cpu_ms_per_frame"`
+	InferMs  float64 `json:"inference_cpu_ms"`
+
+	// The same two at the same time, on two cores.
+	BusyDecodeMs float64 `json:"busy_decode_cpu_ms_per_frame"`
+	BusyInferMs  float64 `json:"busy_inference_cpu_ms"`
+
 	Runs      []benchRun `json:"runs"`
 	MaxInTime int        `json:"cameras_in_real_time"` // of the runs made
 }
@@ -88,6 +93,7 @@ type benchRun struct {
 	CPUSeconds   float64 `json:"cpu_seconds"`   // of this process: no simulator, no database
 	FloorSeconds float64 `json:"floor_seconds"` // the same frames and inferences at the floors
 	Ratio        float64 `json:"cpu_over_floor"`
+	BusyRatio    float64 `json:"cpu_over_busy_floor"`
 	CoresPerCam  float64 `json:"cores_per_camera"`
 	Analysed     float64 `json:"looks_per_second_and_camera"`
 	Commits      int     `json:"events_committed"`
@@ -105,6 +111,9 @@ func benchPipeline(cmd *cobra.Command, o benchOptions) (res *benchResult, err er
 	if err := b.inferenceFloor(cmd, res); err != nil {
 		return nil, err
 	}
+	if err := b.busyFloors(cmd, res); err != nil {
+		return nil, err
+	}
 	if o.profile != "" {
 		stop, err := startProfile(o.profile)
 		if err != nil {
@@ -112,15 +121,16 @@ func benchPipeline(cmd *cobra.Command, o benchOptions) (res *benchResult, err er
 		}
 		defer func() { err = errors.Join(err, stop()) }()
 	}
-	fmt.Fprintf(b.log, "floors: decode %.2f CPU ms a frame, inference %.2f CPU ms\n", res.DecodeMs, res.InferMs)
+	fmt.Fprintf(b.log, "floors: decode %.2f CPU ms a frame, inference %.2f CPU ms; both at once %.2f and %.2f\n",
+		res.DecodeMs, res.InferMs, res.BusyDecodeMs, res.BusyInferMs)
 	for n := o.cameras; ; n += 2 {
 		run, err := b.run(cmd.Context(), res, n)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("run with %d cameras", n), err)
 		}
 		res.Runs = append(res.Runs, run)
-		fmt.Fprintf(b.log, "%2d cameras: %.3f × floor, %.3f cores a camera, %.2f looks/s, %d dropped, commit p50 %.0f ms p99 %.0f ms, in real time: %v\n",
-			n, run.Ratio, run.CoresPerCam, run.Analysed, run.Dropped, run.P50Ms, run.P99Ms, run.InTime)
+		fmt.Fprintf(b.log, "%2d cameras: %.3f × floor, %.3f × busy floor, %.3f cores a camera, %.2f looks/s, %d dropped, commit p50 %.0f ms p99 %.0f ms, in real time: %v\n",
+			n, run.Ratio, run.BusyRatio, run.CoresPerCam, run.Analysed, run.Dropped, run.P50Ms, run.P99Ms, run.InTime)
 		if run.InTime {
 			res.MaxInTime = n
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/xacam/xacam/events"
 	"github.com/xacam/xacam/events/pgstore"
@@ -48,6 +51,8 @@ func (b *bench) decodeFloor(res *benchResult) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, dec.Close()) }()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	var cpu time.Duration
 	frames := 0
 	for cpu < 5*time.Second {
@@ -64,7 +69,7 @@ func (b *bench) decodeFloor(res *benchResult) (err error) {
 		if err != nil {
 			return err
 		}
-		start := processCPU()
+		start := threadCPU()
 		out, err := dec.Decode(au)
 		if err != nil {
 			return err
@@ -73,7 +78,7 @@ func (b *bench) decodeFloor(res *benchResult) (err error) {
 		for _, f := range out {
 			f.Release()
 		}
-		cpu += processCPU() - start
+		cpu += threadCPU() - start
 	}
 	res.DecodeMs = cpu.Seconds() * 1e3 / float64(frames)
 	return nil
@@ -106,18 +111,41 @@ func (b *bench) inferenceFloor(cmd *cobra.Command, res *benchResult) (err error)
 	for i := range buf.Input() {
 		buf.Input()[i] = float32(i * 2654435761 % 256)
 	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	const warm, runs = 20, 300
 	var start time.Duration
 	for i := range warm + runs {
 		if i == warm {
-			start = processCPU()
+			start = threadCPU()
 		}
 		if _, err := s.Run(buf); err != nil {
 			return err
 		}
 	}
-	res.InferMs = (processCPU() - start).Seconds() * 1e3 / runs
+	res.InferMs = (threadCPU() - start).Seconds() * 1e3 / runs
 	return nil
+}
+
+// busyFloors measures both floors again, at the same time on two threads: what
+// they cost when the cores compete for cache and memory, as in the pipeline.
+func (b *bench) busyFloors(cmd *cobra.Command, res *benchResult) error {
+	var d, i benchResult
+	var g errgroup.Group
+	g.Go(func() error { return b.decodeFloor(&d) })
+	g.Go(func() error { return b.inferenceFloor(cmd, &i) })
+	err := g.Wait()
+	res.BusyDecodeMs, res.BusyInferMs = d.DecodeMs, i.InferMs
+	return err
+}
+
+// threadCPU returns the CPU time of the calling thread so far.
+func threadCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // startSim serves the clip from a process of its own, so that its cost is not
@@ -302,6 +330,7 @@ func (b *bench) measure(ctx context.Context, srv *server, res *benchResult, lat 
 	}
 	run.FloorSeconds = (float64(run.Decoded)*res.DecodeMs + float64(run.Inferences)*res.InferMs) / 1e3
 	run.Ratio = run.CPUSeconds / run.FloorSeconds
+	run.BusyRatio = run.CPUSeconds * 1e3 / (float64(run.Decoded)*res.BusyDecodeMs + float64(run.Inferences)*res.BusyInferMs)
 	run.CoresPerCam = run.CPUSeconds / wall / float64(n)
 	run.Analysed = float64(run.Inferences+run.Held) / wall / float64(n)
 	if len(all) > 0 {
