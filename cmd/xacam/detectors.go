@@ -92,9 +92,8 @@ func (d *detectors) Close() error {
 	return errors.Join(errs...)
 }
 
-// localDetectors are those of a command that runs beside the server, or
-// without one: models come from the data folder or, failing that, from a mirror
-// on this machine or the manifest's address.
+// localDetectors are those of a command that runs beside the server, or without
+// one; their models are in the data folder.
 func localDetectors(data string) (*detectors, error) {
 	cat, err := openCatalogue(data)
 	if err != nil {

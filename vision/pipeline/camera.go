@@ -104,21 +104,14 @@ func (c *Camera) Step(ctx context.Context, f *media.Frame) error {
 		c.lastLook = at
 		c.scene.Tracks, c.scene.Ended = c.cfg.Tracker.Update(at, look.Detections)
 	}
-	var holding []events.Signal
-	for _, o := range c.cfg.Observers {
-		holding = append(holding, o.Observe(&c.scene)...)
+	if look.Changes, err = c.judge(ctx, f); err != nil {
+		return err
 	}
-	look.Changes = c.cfg.Engine.Step(at, holding)
-	if len(look.Changes) > 0 {
-		if err := c.cfg.Record(ctx, f, look.Changes); err != nil {
-			return fmt.Errorf("record events: %w", err)
-		}
-	}
+	var took time.Duration
 	if c.cfg.Now != nil {
-		c.cfg.Metrics.lookedAt(c.cfg.Name, !quiet, c.cfg.Now().Sub(at))
-	} else {
-		c.cfg.Metrics.lookedAt(c.cfg.Name, !quiet, 0)
+		took = c.cfg.Now().Sub(at)
 	}
+	c.cfg.Metrics.lookedAt(c.cfg.Name, !quiet, took)
 	if c.cfg.Look != nil {
 		look.Scene = &c.scene
 		return c.cfg.Look(&look)
@@ -134,15 +127,24 @@ func (c *Camera) End(ctx context.Context) error {
 		c.scene.Ended = append(c.scene.Ended, c.scene.Tracks[i].ID)
 	}
 	c.scene.Tracks = nil
+	_, err := c.judge(ctx, nil)
+	return err
+}
+
+// judge shows the scene to the rules and records what changes by it.
+func (c *Camera) judge(ctx context.Context, f *media.Frame) ([]events.Change, error) {
 	var holding []events.Signal
 	for _, o := range c.cfg.Observers {
 		holding = append(holding, o.Observe(&c.scene)...)
 	}
 	changes := c.cfg.Engine.Step(c.scene.At, holding)
 	if len(changes) == 0 {
-		return nil
+		return nil, nil
 	}
-	return c.cfg.Record(ctx, nil, changes)
+	if err := c.cfg.Record(ctx, f, changes); err != nil {
+		return nil, fmt.Errorf("record events: %w", err)
+	}
+	return changes, nil
 }
 
 // quiet reports whether the frame can go without an inference: nothing moved

@@ -1,7 +1,6 @@
 package pipeline_test
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -9,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/semaphore"
 
@@ -57,16 +55,7 @@ func runFeed(t *testing.T, cost time.Duration, cfg pipeline.FeedConfig) (f *pipe
 	cfg.NewDecoder = func(media.Format) (pipeline.Decoder, error) { return slowDecoder{cost, closed}, nil }
 	cfg.Deliver = frames.deliver
 	f = pipeline.NewFeed(cfg)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		assert.NoError(t, f.Run(ctx))
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-	})
+	runUntilEnd(t, f.Run)
 	return f, frames, closed
 }
 

@@ -39,17 +39,23 @@ func (p *picture) releases() int {
 func runScheduler(t *testing.T, workers int) *pipeline.Scheduler {
 	t.Helper()
 	s := pipeline.NewScheduler(workers)
+	runUntilEnd(t, s.Run)
+	return s
+}
+
+// runUntilEnd runs something beside the test, and stops it with the test.
+func runUntilEnd(t *testing.T, run func(context.Context) error) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		assert.NoError(t, s.Run(ctx))
+		assert.NoError(t, run(ctx))
 	}()
 	t.Cleanup(func() {
 		cancel()
 		<-done
 	})
-	return s
 }
 
 // Two workers need 100 ms a frame and six cameras send between 5 and 25 frames
