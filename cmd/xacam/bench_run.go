@@ -9,143 +9,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
-
 	"github.com/xacam/xacam/events"
 	"github.com/xacam/xacam/events/pgstore"
-	"github.com/xacam/xacam/streams/avdec"
 	"github.com/xacam/xacam/vision/camera"
-	"github.com/xacam/xacam/vision/ort"
 )
 
 type bench struct {
 	opts benchOptions
 	log  io.Writer
-}
-
-// decodeFloor measures libavcodec alone on the clip's frames: one thread,
-// nothing scaled.
-func (b *bench) decodeFloor(res *benchResult) (err error) {
-	avdec.QuietLog()
-	file, err := avdec.Open(b.opts.clip)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	format := file.Format()
-	if format.Codec == 0 {
-		return fmt.Errorf("the clip's video is %s; give one of H.264 or H.265", file.Codec())
-	}
-	res.Codec, res.Size, res.ClipFPS = format.Codec.String(), fmt.Sprintf("%dx%d", format.Width, format.Height), format.FPS
-	dec, err := avdec.New(avdec.Config{Format: format})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, dec.Close()) }()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var cpu time.Duration
-	frames := 0
-	for cpu < 5*time.Second {
-		au, err := file.Next()
-		if errors.Is(err, io.EOF) {
-			if frames == 0 {
-				return errors.New("the clip has no picture")
-			}
-			if err := file.Rewind(); err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		start := threadCPU()
-		out, err := dec.Decode(au)
-		if err != nil {
-			return err
-		}
-		frames += len(out)
-		for _, f := range out {
-			f.Release()
-		}
-		cpu += threadCPU() - start
-	}
-	res.DecodeMs = cpu.Seconds() * 1e3 / float64(frames)
-	return nil
-}
-
-// inferenceFloor measures ONNX Runtime alone: one thread, input ready.
-func (b *bench) inferenceFloor(cmd *cobra.Command, res *benchResult) (err error) {
-	dets, err := localDetectors(b.opts.data)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, dets.Close()) }()
-	det, err := modelFor(cmd, dets, b.opts.model)
-	if err != nil {
-		return err
-	}
-	m := det.Manifest()
-	s, err := dets.runtime.Load(ort.Config{
-		Path: dets.catalogue.Path(m), SHA256: m.SHA256, Width: m.Input.Width, Height: m.Input.Height,
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	buf, err := s.NewBuffers()
-	if err != nil {
-		return err
-	}
-	defer buf.Close()
-	for i := range buf.Input() {
-		buf.Input()[i] = float32(i * 2654435761 % 256)
-	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	const warm, runs = 20, 300
-	var start time.Duration
-	for i := range warm + runs {
-		if i == warm {
-			start = threadCPU()
-		}
-		if _, err := s.Run(buf); err != nil {
-			return err
-		}
-	}
-	res.InferMs = (threadCPU() - start).Seconds() * 1e3 / runs
-	return nil
-}
-
-// busyFloors measures both floors again, at the same time on two threads: what
-// they cost when the cores compete for cache and memory, as in the pipeline.
-func (b *bench) busyFloors(cmd *cobra.Command, res *benchResult) error {
-	var d, i benchResult
-	var g errgroup.Group
-	g.Go(func() error { return b.decodeFloor(&d) })
-	g.Go(func() error { return b.inferenceFloor(cmd, &i) })
-	err := g.Wait()
-	res.BusyDecodeMs, res.BusyInferMs = d.DecodeMs, i.InferMs
-	return err
-}
-
-// threadCPU returns the CPU time of the calling thread so far.
-func threadCPU() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // startSim serves the clip from a process of its own, so that its cost is not
@@ -328,9 +205,6 @@ func (b *bench) measure(ctx context.Context, srv *server, res *benchResult, lat 
 		Decoded: after.Decoded - before.Decoded, Inferences: after.Looked - before.Looked,
 		Held: after.Held - before.Held, Dropped: after.Dropped - before.Dropped, Commits: len(all),
 	}
-	run.FloorSeconds = (float64(run.Decoded)*res.DecodeMs + float64(run.Inferences)*res.InferMs) / 1e3
-	run.Ratio = run.CPUSeconds / run.FloorSeconds
-	run.BusyRatio = run.CPUSeconds * 1e3 / (float64(run.Decoded)*res.BusyDecodeMs + float64(run.Inferences)*res.BusyInferMs)
 	run.CoresPerCam = run.CPUSeconds / wall / float64(n)
 	run.Analysed = float64(run.Inferences+run.Held) / wall / float64(n)
 	if len(all) > 0 {
