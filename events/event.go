@@ -80,6 +80,19 @@ type Signal struct {
 	Attributes map[string]any
 }
 
+// Count is how many objects passed in one minute. Within one Run the same
+// minute may be told several times, each time with the total so far.
+type Count struct {
+	Source    string // slug of the camera
+	Run       string // the analysis that counted; a restart begins another
+	Rule      string
+	Line      string
+	Class     string
+	Direction string    // "a_to_b", "b_to_a"
+	Minute    time.Time // its beginning, UTC
+	N         int
+}
+
 // State is the state of an event.
 type State string
 

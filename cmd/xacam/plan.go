@@ -145,8 +145,12 @@ func (p *plan) newCamera(a analysis, open []events.Event, at time.Time) (*pipeli
 	for i, b := range built.Behaviours {
 		observers[i] = b
 	}
+	enrichers, err := p.enrichers(built)
+	if err != nil {
+		return nil, err
+	}
 	cfg := pipeline.CameraConfig{
-		Name: p.slug, Detector: p.detector, Tracker: tracker, Masks: built.Masks, Observers: observers,
+		Name: p.slug, Detector: p.detector, Tracker: tracker, Masks: built.Masks, Enrichers: enrichers, Observers: observers,
 		Engine: engine, Record: a.record, Look: a.look, Now: a.now, Metrics: a.metrics,
 	}
 	if !a.noGate {

@@ -23,6 +23,14 @@ type Behaviour interface {
 	Observe(s *vision.Scene) []events.Signal
 }
 
+// Counter is a behaviour that counts, besides raising events or instead of it.
+type Counter interface {
+	Behaviour
+	// TakeCounts returns the minutes whose totals changed since the last call,
+	// without Source, Run and Rule, in a stable order.
+	TakeCounts() []events.Count
+}
+
 // Zone is a named area of the picture.
 type Zone struct {
 	Name string
@@ -47,6 +55,8 @@ type Rule struct {
 	MinScore float64           // of a track's best detection so far, in [0,1]
 	Schedule schedule.Schedule // outside of it there are no signals
 	Calendar schedule.Calendar // local time, also of the texts
+
+	Ground geom.Homography // picture to metres; zero when the camera is not calibrated
 }
 
 // Where says what a kind needs to be told about the picture.
@@ -59,6 +69,19 @@ const (
 	WhereNone Where = ""
 )
 
+// Need is something that a kind wants to know of each scene besides tracks. What
+// no rule of a camera needs is not worked out for it.
+type Need string
+
+// What a kind may need.
+const (
+	NeedRiders Need = "riders" // Track.Carrier and Track.Riders
+	NeedHelmet Need = "helmet" // Track.Marks with the name "helmet"
+	NeedStills Need = "stills" // Scene.Stills
+	NeedView   Need = "view"   // Scene.View
+	NeedGround Need = "ground" // Rule.Ground: a calibrated camera
+)
+
 // Definition describes a kind of rule.
 type Definition struct {
 	Kind     events.Kind
@@ -66,6 +89,7 @@ type Definition struct {
 	Where    Where
 	Severity events.Severity // unless the rule says another
 	Delays   lifecycle.Rule  // with default parameters
+	Needs    []Need
 
 	params any // the defaults
 	build  func(r Rule, params []byte) (Behaviour, lifecycle.Rule, error)
@@ -84,6 +108,8 @@ func (d Definition) New(r Rule, params []byte) (Behaviour, lifecycle.Rule, error
 		return nil, lifecycle.Rule{}, &events.FieldError{Field: "zone", Reason: "is required"}
 	case d.Where == WhereLine && r.Line == nil:
 		return nil, lifecycle.Rule{}, &events.FieldError{Field: "line", Reason: "is required"}
+	case slices.Contains(d.Needs, NeedGround) && r.Ground.IsZero():
+		return nil, lifecycle.Rule{}, &events.FieldError{Field: "kind", Reason: "needs the camera's calibration: four points of the picture and the same on the ground in metres"}
 	}
 	return d.build(r, params)
 }
@@ -144,11 +170,25 @@ func (m *matching) Observe(s *vision.Scene) []events.Signal {
 			tracks = append(tracks, *t)
 		}
 	}
-	m.scene = vision.Scene{Camera: s.Camera, At: s.At, Tracks: tracks, Ended: s.Ended, Held: s.Held}
+	m.scene = *s
+	m.scene.Tracks = tracks
 	out := m.inner.Observe(&m.scene)
 	forget(m.best, s)
 	if !m.rule.Schedule.Open(s.At, m.rule.Calendar) {
 		return nil
+	}
+	return out
+}
+
+// TakeCounts implements Counter; a behaviour that does not count has none.
+func (m *matching) TakeCounts() []events.Count {
+	c, ok := m.inner.(Counter)
+	if !ok {
+		return nil
+	}
+	out := c.TakeCounts()
+	for i := range out {
+		out[i].Source, out[i].Rule = m.rule.Camera, m.rule.Ref.Name
 	}
 	return out
 }

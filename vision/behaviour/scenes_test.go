@@ -43,8 +43,36 @@ type moment struct {
 		Score    float64    `json:"score"`
 		Box      [4]float64 `json:"box"`
 		Coasting bool       `json:"coasting"`
+
+		Carrier uint64        `json:"carrier"`
+		Riders  []uint64      `json:"riders"`
+		Marks   []vision.Mark `json:"marks"`
 	} `json:"tracks"`
-	Ended []uint64 `json:"ended"`
+	Ended  []uint64 `json:"ended"`
+	Aspect float64  `json:"aspect"`
+	Stills []struct {
+		ID    uint64           `json:"id"`
+		Kind  vision.StillKind `json:"kind"`
+		Label string           `json:"label"`
+		Area  float64          `json:"area"`
+		Score float64          `json:"score"`
+		Box   [4]float64       `json:"box"`
+		Since string           `json:"since"` // since the start
+		Seen  string           `json:"seen"`
+		Actor *struct {
+			Track   uint64     `json:"track"`
+			Label   string     `json:"label"`
+			Box     [4]float64 `json:"box"`
+			Contact string     `json:"contact"`
+			Near    string     `json:"near"`
+			Score   float64    `json:"score"`
+		} `json:"actor"`
+	} `json:"stills"`
+	View []struct {
+		Kind  string  `json:"kind"`
+		Score float64 `json:"score"`
+		Since string  `json:"since"`
+	} `json:"view"`
 }
 
 // TestScenes replays every recorded scene of every registered kind. A kind with
@@ -108,7 +136,7 @@ func play(t *testing.T, path string) string {
 		require.NoError(t, json.Unmarshal(lines.Bytes(), &m))
 		d, err := time.ParseDuration(m.T)
 		require.NoError(t, err)
-		s := scene(f.Camera, h.Start.Add(d).UTC(), &m, before)
+		s := scene(t, f.Camera, h.Start, d, &m, before)
 		var signals []events.Signal
 		for _, b := range plan.Behaviours {
 			signals = append(signals, b.Observe(s)...)
@@ -131,23 +159,51 @@ func describe(t *testing.T, out *strings.Builder, start time.Time, e *events.Eve
 	fmt.Fprintf(out, "%s raised %s %s %s %s %s\n  %s\n  %s\n", e.OccurredAt.Sub(start), e.Rule.Name, e.Zone, e.Object, e.Severity, attributes, e.Why.VI, e.Why.EN)
 }
 
-// scene makes what the tracker would have made.
-func scene(slug string, at time.Time, m *moment, before map[uint64]vision.Track) *vision.Scene {
-	s := &vision.Scene{Camera: slug, At: at, Ended: m.Ended}
+// scene makes what the tracker, and what looks closer, would have made.
+func scene(t *testing.T, slug string, start time.Time, d time.Duration, m *moment, before map[uint64]vision.Track) *vision.Scene {
+	t.Helper()
+	after := func(text string) time.Time {
+		d, err := time.ParseDuration(text)
+		require.NoError(t, err)
+		return start.Add(d).UTC()
+	}
+	at := start.Add(d).UTC()
+	s := &vision.Scene{Camera: slug, At: at, Ended: m.Ended, Aspect: m.Aspect}
 	for _, l := range m.Tracks {
-		box := geom.Box{Min: geom.Point{X: l.Box[0], Y: l.Box[1]}, Max: geom.Point{X: l.Box[2], Y: l.Box[3]}}
-		t := vision.Track{ID: l.ID, Label: l.Class, Score: l.Score, Box: box, Prev: box, First: at, Seen: at}
+		track := vision.Track{
+			ID: l.ID, Label: l.Class, Score: l.Score, Box: box(l.Box), Prev: box(l.Box), First: at, Seen: at,
+			Carrier: l.Carrier, Riders: l.Riders, Marks: l.Marks,
+		}
 		if b, ok := before[l.ID]; ok {
-			t.Prev, t.First = b.Box, b.First
+			track.Prev, track.First = b.Box, b.First
 			if l.Coasting {
-				t.Seen = b.Seen
+				track.Seen = b.Seen
 			}
 		}
-		before[l.ID] = t
-		s.Tracks = append(s.Tracks, t)
+		before[l.ID] = track
+		s.Tracks = append(s.Tracks, track)
 	}
 	for _, id := range m.Ended {
 		delete(before, id)
 	}
+	for _, l := range m.Stills {
+		still := vision.Still{
+			ID: l.ID, Kind: l.Kind, Label: l.Label, Box: box(l.Box), Area: l.Area, Score: l.Score, Since: after(l.Since), Seen: at,
+		}
+		if l.Seen != "" {
+			still.Seen = after(l.Seen)
+		}
+		if a := l.Actor; a != nil {
+			still.Actor = &vision.Actor{Track: a.Track, Label: a.Label, Box: box(a.Box), Contact: after(a.Contact), Near: after(a.Near), Score: a.Score}
+		}
+		s.Stills = append(s.Stills, still)
+	}
+	for _, v := range m.View {
+		s.View = append(s.View, vision.ViewFault{Kind: v.Kind, Score: v.Score, Since: after(v.Since)})
+	}
 	return s
+}
+
+func box(b [4]float64) geom.Box {
+	return geom.Box{Min: geom.Point{X: b[0], Y: b[1]}, Max: geom.Point{X: b[2], Y: b[3]}}
 }

@@ -50,7 +50,8 @@ type Plan struct {
 	Behaviours []behaviour.Behaviour // in the order of the rules
 	Delays     lifecycle.Rules       // by kind and name of rule
 	Masks      []geom.Polygon
-	Ground     geom.Homography // zero when not calibrated
+	Ground     geom.Homography         // zero when not calibrated
+	Needs      map[behaviour.Need]bool // what the rules want to know besides tracks
 }
 
 // Validate reports every problem, as events.FieldError with the path of the
@@ -85,7 +86,7 @@ func ValidateAll(files []File) error {
 func (f File) Build(o Options) (*Plan, error) {
 	c := &checker{prefix: o.Prefix}
 	f.checkHead(c)
-	p := &Plan{Delays: make(lifecycle.Rules)}
+	p := &Plan{Delays: make(lifecycle.Rules), Needs: make(map[behaviour.Need]bool)}
 	zones, lines := f.shapes(c)
 	c.few("masks", len(f.Masks))
 	for i, m := range f.Masks {
@@ -104,9 +105,14 @@ func (f File) Build(o Options) (*Plan, error) {
 			c.bad(at+"name", "%q is used twice", r.Name)
 		}
 		seen[r.Name] = true
-		b, delays := r.build(c, at, f, zones, lines, o)
+		b, delays := r.build(c, at, f, zones, lines, p.Ground, o)
 		p.Behaviours = append(p.Behaviours, b)
 		p.Delays[lifecycle.RuleKey{Kind: r.Kind, Name: r.Name}] = delays
+		if def, known := behaviour.Lookup(r.Kind); known {
+			for _, n := range def.Needs {
+				p.Needs[n] = true
+			}
+		}
 	}
 	if err := errors.Join(c.errs...); err != nil {
 		return nil, err
@@ -286,7 +292,7 @@ func (f File) ground(c *checker) geom.Homography {
 
 // build checks the rule and makes its behaviour; the results are of no use once
 // c has a problem.
-func (r *Rule) build(c *checker, at string, f File, zones map[string]geom.Polygon, lines map[string]geom.Segment, o Options) (behaviour.Behaviour, lifecycle.Rule) {
+func (r *Rule) build(c *checker, at string, f File, zones map[string]geom.Polygon, lines map[string]geom.Segment, ground geom.Homography, o Options) (behaviour.Behaviour, lifecycle.Rule) {
 	b := behaviour.Rule{
 		Camera:   f.Camera,
 		Ref:      events.RuleRef{Name: r.Name, Version: max(1, o.Versions[r.Name])},
@@ -294,6 +300,7 @@ func (r *Rule) build(c *checker, at string, f File, zones map[string]geom.Polygo
 		Severity: r.Severity,
 		MinScore: r.MinScore,
 		Calendar: o.Calendar,
+		Ground:   ground,
 	}
 	if r.Severity != "" && !slices.Contains(events.Severities(), r.Severity) {
 		c.bad(at+"severity", "%.40q is not one of %v", r.Severity, events.Severities())

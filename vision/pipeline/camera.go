@@ -24,6 +24,14 @@ type Gate interface {
 	Moved(media.Picture) (bool, error)
 }
 
+// Enricher adds to a scene what the tracker does not know: riders, marks,
+// stills, faults of the view. It is used by one goroutine. It may change the
+// scene's own fields but not what the tracks of a Held scene say of places; the
+// frame is the caller's. An error is about this frame only.
+type Enricher interface {
+	Enrich(ctx context.Context, f *media.Frame, s *vision.Scene) error
+}
+
 // CameraConfig configures a Camera.
 type CameraConfig struct {
 	Name      string            // slug; required
@@ -31,6 +39,7 @@ type CameraConfig struct {
 	Tracker   vision.Tracker    // required; this camera's own
 	Gate      Gate              // nil looks at every frame
 	Masks     []geom.Polygon    // detections whose foot is inside are ignored
+	Enrichers []Enricher        // in the order in which they build on each other
 	Observers []Observer        // the rules
 	Engine    *lifecycle.Engine // required; with the delays of the same rules
 
@@ -43,6 +52,9 @@ type CameraConfig struct {
 	// the database. The frame is the one that caused them, for the snapshot,
 	// and belongs to the caller; it is nil at the End. Required.
 	Record func(context.Context, *media.Frame, []events.Change) error
+	// Counted, if not nil, gets what the counting rules have counted, as
+	// events.Count says; it must not wait for the database. Run is left empty.
+	Counted func([]events.Count)
 	// Look, if not nil, is shown every look: for recordings of tracks and for
 	// pictures with boxes. It keeps nothing of it.
 	Look func(*Look) error
@@ -92,7 +104,7 @@ func (c *Camera) Step(ctx context.Context, f *media.Frame) error {
 		return err
 	}
 	look := Look{Frame: f, Held: quiet}
-	c.scene.Camera, c.scene.At, c.scene.Held = c.cfg.Name, at, quiet
+	c.scene = vision.Scene{Camera: c.cfg.Name, At: at, Held: quiet, Aspect: aspect(f.Picture)}
 	if quiet {
 		c.scene.Tracks, c.scene.Ended = c.cfg.Tracker.Hold(at)
 	} else {
@@ -103,6 +115,11 @@ func (c *Camera) Step(ctx context.Context, f *media.Frame) error {
 		look.Detections = c.unmasked(dets)
 		c.lastLook = at
 		c.scene.Tracks, c.scene.Ended = c.cfg.Tracker.Update(at, look.Detections)
+	}
+	for _, e := range c.cfg.Enrichers {
+		if err := e.Enrich(ctx, f, &c.scene); err != nil {
+			return fmt.Errorf("look closer: %w", err)
+		}
 	}
 	if look.Changes, err = c.judge(ctx, f); err != nil {
 		return err
@@ -119,6 +136,18 @@ func (c *Camera) Step(ctx context.Context, f *media.Frame) error {
 	return nil
 }
 
+// aspect returns width over height, or 0.
+func aspect(p media.Picture) float64 {
+	if p == nil {
+		return 0
+	}
+	w, h := p.Size()
+	if w <= 0 || h <= 0 {
+		return 0
+	}
+	return float64(w) / float64(h)
+}
+
 // End says that no frame will come any more: whoever is in the picture is taken
 // for gone at the last one's time. It is for recordings; a live camera goes on.
 func (c *Camera) End(ctx context.Context) error {
@@ -126,7 +155,7 @@ func (c *Camera) End(ctx context.Context) error {
 	for i := range c.scene.Tracks {
 		c.scene.Ended = append(c.scene.Ended, c.scene.Tracks[i].ID)
 	}
-	c.scene.Tracks = nil
+	c.scene.Tracks, c.scene.Stills, c.scene.View = nil, nil, nil
 	_, err := c.judge(ctx, nil)
 	return err
 }
@@ -137,6 +166,7 @@ func (c *Camera) judge(ctx context.Context, f *media.Frame) ([]events.Change, er
 	for _, o := range c.cfg.Observers {
 		holding = append(holding, o.Observe(&c.scene)...)
 	}
+	c.count()
 	changes := c.cfg.Engine.Step(c.scene.At, holding)
 	if len(changes) == 0 {
 		return nil, nil
@@ -145,6 +175,20 @@ func (c *Camera) judge(ctx context.Context, f *media.Frame) ([]events.Change, er
 		return nil, fmt.Errorf("record events: %w", err)
 	}
 	return changes, nil
+}
+
+// count hands on what the counting rules have.
+func (c *Camera) count() {
+	if c.cfg.Counted == nil {
+		return
+	}
+	for _, o := range c.cfg.Observers {
+		if counter, ok := o.(interface{ TakeCounts() []events.Count }); ok {
+			if counts := counter.TakeCounts(); len(counts) > 0 {
+				c.cfg.Counted(counts)
+			}
+		}
+	}
 }
 
 // quiet reports whether the frame can go without an inference: nothing moved

@@ -55,6 +55,8 @@ type stamped struct {
 	at time.Time
 }
 
+func (stamped) Size() (width, height int) { return 1920, 1080 }
+
 func (stamped) Release() {}
 
 func t0() time.Time { return time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC) }
