@@ -153,7 +153,9 @@ func (r *runner) analyse(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
+	var feed *pipeline.Feed
 	cam, err := r.plan.newCamera(analysis{
+		mood:   func(m pipeline.Mood) { feed.SetMood(m) },
 		record: r.deps.record.Record, look: r.looked, metrics: r.deps.metrics, now: r.deps.now, aspect: r.aspect(),
 	}, r.plan.openOf(func(k events.Kind) bool { return k != events.KindCameraOffline }), r.deps.now())
 	if err != nil {
@@ -167,7 +169,7 @@ func (r *runner) analyse(ctx context.Context) error {
 		Dropped: func() { r.deps.metrics.DroppedLook(r.plan.slug) },
 	})
 	defer lane.Close()
-	feed := pipeline.NewFeed(pipeline.FeedConfig{
+	feed = pipeline.NewFeed(pipeline.FeedConfig{
 		NewDecoder: newDecoder, FPS: r.plan.fps, Deliver: lane.Offer, Turns: r.deps.decoding,
 		Metrics: r.deps.metrics, Camera: r.plan.slug,
 	})

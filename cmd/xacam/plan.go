@@ -119,6 +119,7 @@ func (p *plan) openOf(want func(events.Kind) bool) []events.Event {
 type analysis struct {
 	record  func(context.Context, *media.Frame, []events.Change) error
 	look    func(*pipeline.Look) error
+	mood    func(pipeline.Mood)
 	metrics *pipeline.Metrics
 	now     func() time.Time
 	aspect  float64 // width of the picture over its height; 0 when unknown
@@ -151,7 +152,7 @@ func (p *plan) newCamera(a analysis, open []events.Event, at time.Time) (*pipeli
 	}
 	cfg := pipeline.CameraConfig{
 		Name: p.slug, Detector: p.detector, Tracker: tracker, Masks: built.Masks, Enrichers: enrichers, Observers: observers,
-		Engine: engine, Record: a.record, Look: a.look, Now: a.now, Metrics: a.metrics,
+		Engine: engine, Record: a.record, Look: a.look, Mood: a.mood, Now: a.now, Metrics: a.metrics,
 	}
 	if !a.noGate {
 		cfg.Gate, err = pipeline.NewMotionGate(motion.Config{Masks: built.Masks})

@@ -55,6 +55,8 @@ type CameraConfig struct {
 	// Counted, if not nil, gets what the counting rules have counted, as
 	// events.Count says; it must not wait for the database. Run is left empty.
 	Counted func([]events.Count)
+	// Mood, if not nil, hears after each look how lively the picture is.
+	Mood func(Mood)
 	// Look, if not nil, is shown every look: for recordings of tracks and for
 	// pictures with boxes. It keeps nothing of it.
 	Look func(*Look) error
@@ -78,6 +80,9 @@ type Camera struct {
 	cfg        CameraConfig
 	lastLook   time.Time
 	lastMotion time.Time
+	lastStep   time.Time
+	watched    time.Time // since when there has been no gap
+	mood       Mood
 	scene      vision.Scene
 }
 
@@ -104,6 +109,7 @@ func (c *Camera) Step(ctx context.Context, f *media.Frame) error {
 		return err
 	}
 	look := Look{Frame: f, Held: quiet}
+	c.rested(at)
 	c.scene = vision.Scene{Camera: c.cfg.Name, At: at, Held: quiet, Aspect: aspect(f.Picture)}
 	if quiet {
 		c.scene.Tracks, c.scene.Ended = c.cfg.Tracker.Hold(at)
@@ -124,6 +130,7 @@ func (c *Camera) Step(ctx context.Context, f *media.Frame) error {
 	if look.Changes, err = c.judge(ctx, f); err != nil {
 		return err
 	}
+	c.feel(at)
 	var took time.Duration
 	if c.cfg.Now != nil {
 		took = c.cfg.Now().Sub(at)
@@ -206,6 +213,38 @@ func (c *Camera) quiet(f *media.Frame, at time.Time) (bool, error) {
 		c.lastMotion = at
 	}
 	return within(at, c.lastLook, c.cfg.MaxQuiet) && !within(at, c.lastMotion, c.cfg.Linger), nil
+}
+
+// rested tells the tracker that everything stayed where it was while the
+// camera dozed between two key pictures.
+func (c *Camera) rested(at time.Time) {
+	gap := at.Sub(c.lastStep)
+	if c.mood == MoodCalm && gap > 500*time.Millisecond && gap < longestGOP+time.Second/2 {
+		c.cfg.Tracker.Hold(at)
+	} else if gap < 0 || gap > longestGOP {
+		c.watched = at
+	}
+	c.lastStep = at
+}
+
+// feel tells how lively the picture is.
+func (c *Camera) feel(at time.Time) {
+	if c.cfg.Gate == nil || c.cfg.Mood == nil {
+		return
+	}
+	c.mood = MoodCalm
+	switch {
+	case within(at, c.lastMotion, c.cfg.Linger):
+		c.mood = MoodBusy
+	case within(at, c.lastMotion, CalmAfter) || within(at, c.watched, CalmAfter):
+		c.mood = MoodAwake
+	}
+	for i := range c.scene.Tracks {
+		if c.mood == MoodCalm && c.scene.Tracks[i].StillFor < CalmAfter {
+			c.mood = MoodAwake
+		}
+	}
+	c.cfg.Mood(c.mood)
 }
 
 // within reports whether at is at or after since, by less than d.

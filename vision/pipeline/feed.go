@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -40,6 +41,8 @@ type FeedConfig struct {
 // A decoder cannot skip what later pictures refer to. So when it falls behind
 // by more than MaxDelay, everything up to the newest key frame is dropped and
 // counted, which keeps the delay bounded.
+//
+// A camera that is calm, as SetMood says, is mostly not decoded; see dozer.
 type Feed struct {
 	cfg FeedConfig
 
@@ -48,7 +51,9 @@ type Feed struct {
 	queue   []item
 	waitKey bool // everything up to the next key frame is useless
 
+	mood atomic.Int32
 	grid *Grid
+	doze dozer
 }
 
 type item struct {
@@ -83,6 +88,10 @@ func (f *Feed) SetFormat(format media.Format) {
 	f.mu.Unlock()
 	f.signal()
 }
+
+// SetMood says what the newest picture showed. It may be called from any
+// goroutine. Without it every picture is decoded.
+func (f *Feed) SetMood(m Mood) { f.mood.Store(int32(m)) }
 
 // Put queues an access unit. It never blocks.
 func (f *Feed) Put(au *media.AccessUnit) {
@@ -187,27 +196,41 @@ func (f *Feed) Run(ctx context.Context) error {
 				return fmt.Errorf("decoder for %s: %w", it.format.Codec, err)
 			}
 			dec = d
-			f.grid = NewGrid(f.cfg.FPS)
+			f.grid, f.doze = NewGrid(f.cfg.FPS), dozer{}
 		case dec != nil:
-			if f.cfg.Turns != nil && f.cfg.Turns.Acquire(ctx, 1) != nil {
-				return nil
-			}
-			err := guard(func() error { f.decode(dec, it.au); return nil })
-			if f.cfg.Turns != nil {
-				f.cfg.Turns.Release(1)
-			}
-			if err != nil {
+			if err := f.decodeDue(ctx, dec, it.au); err != nil || ctx.Err() != nil {
 				return err
 			}
 		}
 	}
 }
 
-func (f *Feed) decode(dec Decoder, au *media.AccessUnit) {
+// decodeDue decodes the unit, unless the camera dozes, or everything since it
+// began to. Of many at once only the newest frames are looked at.
+func (f *Feed) decodeDue(ctx context.Context, dec Decoder, au *media.AccessUnit) error {
+	due := f.doze.next(au, Mood(f.mood.Load()))
+	f.cfg.Metrics.dozed(f.cfg.Camera, f.doze.takeSkipped())
+	for i, au := range due {
+		if f.cfg.Turns != nil && f.cfg.Turns.Acquire(ctx, 1) != nil {
+			return nil
+		}
+		err := guard(func() error { f.decode(dec, au, i >= len(due)-freshlyAwoken); return nil })
+		if f.cfg.Turns != nil {
+			f.cfg.Turns.Release(1)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *Feed) decode(dec Decoder, au *media.AccessUnit, fresh bool) {
 	frames, err := dec.Decode(au)
 	if err != nil {
 		f.cfg.Metrics.decodeError(f.cfg.Camera)
 	}
+	f.doze.decoded(au, frames)
 	next := 0
 	defer func() { // only after a panic is there anything left
 		for _, fr := range frames[next:] {
@@ -217,7 +240,7 @@ func (f *Feed) decode(dec Decoder, au *media.AccessUnit) {
 	for _, fr := range frames {
 		next++
 		f.cfg.Metrics.decodedFrame(f.cfg.Camera)
-		if f.grid.Take(fr.PTS) {
+		if fresh && f.grid.Take(fr.PTS) {
 			f.cfg.Deliver(fr)
 		} else {
 			fr.Release()

@@ -18,6 +18,7 @@ const (
 // for concurrent use.
 type Metrics struct {
 	decoded, errors, looked, held *prometheus.CounterVec
+	asleep                        *prometheus.CounterVec
 	drops                         *prometheus.CounterVec
 	look                          *prometheus.HistogramVec
 
@@ -32,6 +33,7 @@ type Counts struct {
 	Looked  uint64 // inferences
 	Held    uint64 // frames the motion gate let pass without an inference
 	Dropped uint64 // access units and frames dropped under overload
+	Dozed   uint64 // access units not decoded, as nothing moved
 }
 
 // NewMetrics registers the metrics with reg; nil registers them nowhere.
@@ -45,6 +47,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		errors:  vec("xacam_pipeline_decode_errors_total", "Access units that could not be decoded."),
 		looked:  vec("xacam_pipeline_inferences_total", "Frames the detector looked at."),
 		held:    vec("xacam_pipeline_frames_held_total", "Due frames without motion, not looked at."),
+		asleep:  vec("xacam_pipeline_units_dozed_total", "Access units not decoded, as nothing moved."),
 		drops:   vec("xacam_pipeline_frames_dropped_total", "Frames dropped under overload, by reason.", "reason"),
 		look: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "xacam_pipeline_look_seconds",
@@ -60,7 +63,7 @@ func (m *Metrics) Add(camera string) {
 	if m == nil {
 		return
 	}
-	for _, v := range []*prometheus.CounterVec{m.decoded, m.errors, m.looked, m.held} {
+	for _, v := range []*prometheus.CounterVec{m.decoded, m.errors, m.looked, m.held, m.asleep} {
 		v.WithLabelValues(camera)
 	}
 	for _, reason := range []string{dropDecode, dropLook} {
@@ -76,7 +79,7 @@ func (m *Metrics) Remove(camera string) {
 		return
 	}
 	match := prometheus.Labels{"camera": camera}
-	for _, v := range []*prometheus.CounterVec{m.decoded, m.errors, m.looked, m.held, m.drops} {
+	for _, v := range []*prometheus.CounterVec{m.decoded, m.errors, m.looked, m.held, m.asleep, m.drops} {
 		v.DeletePartialMatch(match)
 	}
 	m.look.DeletePartialMatch(match)
@@ -115,6 +118,14 @@ func (m *Metrics) dropped(camera, reason string, n int) {
 	}
 	m.drops.WithLabelValues(camera, reason).Add(float64(n))
 	m.add(camera, func(c *Counts) { c.Dropped += uint64(n) }) //nolint:gosec // a count
+}
+
+func (m *Metrics) dozed(camera string, n int) {
+	if m == nil || n == 0 {
+		return
+	}
+	m.asleep.WithLabelValues(camera).Add(float64(n))
+	m.add(camera, func(c *Counts) { c.Dozed += uint64(n) }) //nolint:gosec // a count
 }
 
 // DroppedLook counts a frame of the camera that a newer one replaced.
