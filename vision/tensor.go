@@ -18,13 +18,14 @@ type Tensor struct {
 // String returns name and shape, for messages: "output[1 3549 85]".
 func (t Tensor) String() string { return fmt.Sprintf("%s%v", t.Name, t.Shape) }
 
-// Geometry says where a picture lies in a model's input: scaled by Scale
-// (both axes alike), with PadX and PadY empty pixels left of it and above it.
-// The zero value is not usable: use Letterbox.
+// Geometry says where a picture lies in a model's input: scaled by Scale, with
+// PadX and PadY empty pixels left of it and above it. The zero value is not
+// usable: use Letterbox or Stretch.
 type Geometry struct {
 	Width, Height             int     // model input, pixels
 	SourceWidth, SourceHeight int     // picture, pixels
 	Scale                     float64 // input pixels per picture pixel
+	ScaleY                    float64 // the same vertically, where it is another; 0 is Scale
 	PadX, PadY                int     // input pixels
 }
 
@@ -44,19 +45,39 @@ func Letterbox(width, height, sourceWidth, sourceHeight int, centred bool) (Geom
 	return g, nil
 }
 
+// Stretch fills a width×height input with a picture whatever its proportions.
+// All sizes are pixels and positive.
+func Stretch(width, height, sourceWidth, sourceHeight int) (Geometry, error) {
+	g, err := Letterbox(width, height, sourceWidth, sourceHeight, false)
+	if err != nil {
+		return Geometry{}, err
+	}
+	g.Scale = float64(width) / float64(sourceWidth)
+	g.ScaleY = float64(height) / float64(sourceHeight)
+	return g, nil
+}
+
+// vertical returns the scale of the vertical axis.
+func (g Geometry) vertical() float64 {
+	if g.ScaleY != 0 {
+		return g.ScaleY
+	}
+	return g.Scale
+}
+
 // Content returns the size of the scaled picture in input pixels, rounded
 // down as YOLOX does, at least 1×1.
 func (g Geometry) Content() (width, height int) {
 	const eps = 1e-6 // 1080·(416/1920) is 234, not 233.99…
 	width = int(float64(g.SourceWidth)*g.Scale + eps)
-	height = int(float64(g.SourceHeight)*g.Scale + eps)
+	height = int(float64(g.SourceHeight)*g.vertical() + eps)
 	return min(max(width, 1), g.Width), min(max(height, 1), g.Height)
 }
 
 // Box converts corners in input pixels into a normalised box clipped to the
 // picture. It reports false when nothing is left, or a number is not finite.
 func (g Geometry) Box(x0, y0, x1, y1 float64) (geom.Box, bool) {
-	sx, sy := g.Scale*float64(g.SourceWidth), g.Scale*float64(g.SourceHeight)
+	sx, sy := g.Scale*float64(g.SourceWidth), g.vertical()*float64(g.SourceHeight)
 	b := geom.Box{
 		Min: geom.Point{X: clip01((x0 - float64(g.PadX)) / sx), Y: clip01((y0 - float64(g.PadY)) / sy)},
 		Max: geom.Point{X: clip01((x1 - float64(g.PadX)) / sx), Y: clip01((y1 - float64(g.PadY)) / sy)},

@@ -46,6 +46,23 @@ func TestLetterbox(t *testing.T) {
 	}
 }
 
+func TestStretch(t *testing.T) {
+	t.Parallel()
+	for _, size := range [][2]int{{1920, 1080}, {333, 500}, {1, 4000}, {416, 256}} {
+		g, err := vision.Stretch(416, 256, size[0], size[1])
+		require.NoError(t, err)
+		w, h := g.Content()
+		require.Equal(t, []int{416, 256}, []int{w, h}, size)
+		b, ok := g.Box(104, 64, 208, 256)
+		require.True(t, ok)
+		for i, v := range []float64{b.Min.X - 0.25, b.Min.Y - 0.25, b.Max.X - 0.5, b.Max.Y - 1} {
+			assert.InDelta(t, 0, v, 1e-12, "%v %d", size, i)
+		}
+	}
+	_, err := vision.Stretch(416, 256, 0, 4)
+	require.ErrorContains(t, err, "0x4")
+}
+
 func TestGeometryBoxClips(t *testing.T) {
 	t.Parallel()
 	g, err := vision.Letterbox(100, 100, 100, 50, true)

@@ -28,6 +28,7 @@ type Letterbox struct {
 	bgr []byte          // scaled picture, 3×content pixels
 	lut [3][256]float32 // value of a byte in the plane; by plane
 	rgb bool            // planes are in the order R, G, B
+	hwc bool            // the channels of a pixel lie together
 
 	// The padding is written once for a tensor and a geometry.
 	padded *float32
@@ -39,7 +40,7 @@ func NewLetterbox(in models.Input) (*Letterbox, error) {
 	if in.Width <= 0 || in.Height <= 0 {
 		return nil, fmt.Errorf("letterbox: an input of %dx%d pixels", in.Width, in.Height)
 	}
-	l := &Letterbox{in: in, bgr: make([]byte, 3*in.Width*in.Height), rgb: in.Channels == "rgb"}
+	l := &Letterbox{in: in, bgr: make([]byte, 3*in.Width*in.Height), rgb: in.Channels == "rgb", hwc: in.Layout == "nhwc"}
 	for c := range 3 {
 		mean, std := 0.0, 1.0
 		if len(in.Mean) == 3 {
@@ -55,8 +56,8 @@ func NewLetterbox(in models.Input) (*Letterbox, error) {
 	return l, nil
 }
 
-// Fill writes the picture into dst, [3 height width] of the input, and returns
-// where it lies. dst must hold 3×width×height numbers; what it holds outside
+// Fill writes the picture into dst, [3 height width] of the input, or [height
+// width 3] where its layout is nhwc, and returns where it lies. dst must hold 3×width×height numbers; what it holds outside
 // of the picture must be left alone between calls with the same dst.
 func (l *Letterbox) Fill(dst []float32, p media.Picture) (vision.Geometry, error) {
 	area := l.in.Width * l.in.Height
@@ -64,7 +65,7 @@ func (l *Letterbox) Fill(dst []float32, p media.Picture) (vision.Geometry, error
 		return vision.Geometry{}, fmt.Errorf("letterbox: a tensor of %d numbers for %dx%d pixels", len(dst), l.in.Width, l.in.Height)
 	}
 	srcW, srcH := p.Size()
-	g, err := vision.Letterbox(l.in.Width, l.in.Height, srcW, srcH, l.in.Letterbox == "center")
+	g, err := l.place(srcW, srcH)
 	if err != nil {
 		return g, err
 	}
@@ -77,16 +78,45 @@ func (l *Letterbox) Fill(dst []float32, p media.Picture) (vision.Geometry, error
 		l.pad(dst)
 		l.padded, l.last = unsafe.SliceData(dst), g
 	}
+	l.convert(dst, bgr, g, w, h)
+	return g, nil
+}
+
+// place returns where a picture of the given size lies.
+func (l *Letterbox) place(srcW, srcH int) (vision.Geometry, error) {
+	if l.in.Letterbox == "stretch" {
+		return vision.Stretch(l.in.Width, l.in.Height, srcW, srcH)
+	}
+	return vision.Letterbox(l.in.Width, l.in.Height, srcW, srcH, l.in.Letterbox == "center")
+}
+
+// convert writes the w×h scaled pixels to their place.
+func (l *Letterbox) convert(dst []float32, bgr []byte, g vision.Geometry, w, h int) {
+	area := l.in.Width * l.in.Height
 	blue, red := 0, 2
 	if l.rgb {
 		blue, red = 2, 0
 	}
 	for y := range h {
+		px := bgr[3*w*y : 3*w*(y+1)]
 		at := (g.PadY+y)*l.in.Width + g.PadX
+		if l.hwc {
+			weave(px, dst[3*at:3*(at+w)], blue, red, &l.lut)
+			continue
+		}
 		row := func(plane int) []float32 { return dst[plane*area+at : plane*area+at+w] }
-		split(bgr[3*w*y:3*w*(y+1)], row(blue), row(1), row(red), &l.lut[blue], &l.lut[1], &l.lut[red])
+		split(px, row(blue), row(1), row(red), &l.lut[blue], &l.lut[1], &l.lut[red])
 	}
-	return g, nil
+}
+
+// weave converts one row of BGR pixels into a row of pixels of three numbers.
+func weave(px []byte, dst []float32, blue, red int, lut *[3][256]float32) {
+	lb, lg, lr := &lut[blue], &lut[1], &lut[red]
+	for len(px) >= 3 && len(dst) >= 3 {
+		q, d := (*[3]byte)(px), (*[3]float32)(dst)
+		d[blue], d[1], d[red] = lb[q[0]], lg[q[1]], lr[q[2]]
+		px, dst = px[3:], dst[3:]
+	}
 }
 
 // split converts one row of BGR pixels into a row of each plane, four pixels
@@ -107,6 +137,13 @@ func split(px []byte, b, g, r []float32, lb, lg, lr *[256]float32) {
 
 func (l *Letterbox) pad(dst []float32) {
 	area := l.in.Width * l.in.Height
+	if l.hwc {
+		grey := min(max(l.in.Pad, 0), 255)
+		for i := 0; i < len(dst); i += 3 {
+			dst[i], dst[i+1], dst[i+2] = l.lut[0][grey], l.lut[1][grey], l.lut[2][grey]
+		}
+		return
+	}
 	for c := range 3 {
 		v := l.lut[c][min(max(l.in.Pad, 0), 255)]
 		plane := dst[c*area : (c+1)*area]

@@ -67,6 +67,30 @@ func TestFill(t *testing.T) {
 			[3]float32{9, 8, 7},
 			[3]float32{},
 		},
+		"stretched": {
+			models.Input{Width: 64, Height: 32, Scale: 1, Letterbox: "stretch", Pad: pad},
+			plain{w: 100, h: 900, b: 9, g: 8, r: 7},
+			0, 0, 64, 32,
+			[3]float32{9, 8, 7},
+			[3]float32{},
+		},
+		"pixels together, RGB, centred": {
+			models.Input{
+				Width: 64, Height: 32, Layout: "nhwc", Channels: "rgb", Scale: 1, Letterbox: "center", Pad: pad,
+				Mean: []float64{1, 2, 3},
+			},
+			plain{w: 100, h: 200, b: 9, g: 8, r: 7},
+			24, 0, 16, 32,
+			[3]float32{6, 6, 6},
+			[3]float32{pad - 1, pad - 2, pad - 3},
+		},
+		"pixels together, BGR, int8": {
+			models.Input{Width: 32, Height: 32, Layout: "nhwc", Channels: "bgr", Scale: 1, Pad: 0, Mean: []float64{128, 128, 128}},
+			plain{w: 64, h: 32, b: 128, g: 0, r: 255},
+			0, 0, 32, 16,
+			[3]float32{0, -128, 127},
+			[3]float32{-128, -128, -128},
+		},
 		"one pixel high": {
 			models.Input{Width: 64, Height: 64, Scale: 1, Pad: pad},
 			plain{w: 1000, h: 1, b: 9, g: 8, r: 7},
@@ -92,7 +116,11 @@ func TestFill(t *testing.T) {
 							if x >= c.x && x < c.x+c.w && y >= c.y && y < c.y+c.h {
 								want = c.inside[ch]
 							}
-							if v := dst[(ch*c.in.Height+y)*c.in.Width+x]; v < want-1e-6 || v > want+1e-6 {
+							at := (ch*c.in.Height+y)*c.in.Width + x
+							if c.in.Layout == "nhwc" {
+								at = (y*c.in.Width+x)*3 + ch
+							}
+							if v := dst[at]; v < want-1e-6 || v > want+1e-6 {
 								t.Fatalf("plane %d at %d,%d: %v, want %v", ch, x, y, v, want)
 							}
 						}
@@ -139,10 +167,21 @@ func TestFillErrors(t *testing.T) {
 
 // BenchmarkFill pads and converts without scaling; budget 0.4 ms.
 func BenchmarkFill(b *testing.B) {
-	for name, p := range map[string]plain{"1080p": {w: 1920, h: 1080}, "square": {w: 416, h: 416}} {
+	for name, c := range map[string]struct {
+		p                 plain
+		layout, letterbox string
+	}{
+		"1080p":           {plain{w: 1920, h: 1080}, "nchw", "top_left"},
+		"square":          {plain{w: 416, h: 416}, "nchw", "top_left"},
+		"1080p stretched": {plain{w: 1920, h: 1080}, "nchw", "stretch"},
+		"1080p nhwc":      {plain{w: 1920, h: 1080}, "nhwc", "center"},
+	} {
 		b.Run(name, func(b *testing.B) {
-			l, err := prep.NewLetterbox(models.Input{Width: 416, Height: 416, Scale: 1, Pad: 114})
+			l, err := prep.NewLetterbox(models.Input{
+				Width: 416, Height: 416, Scale: 1, Pad: 114, Layout: c.layout, Letterbox: c.letterbox,
+			})
 			require.NoError(b, err)
+			p := c.p
 			dst := make([]float32, 3*416*416)
 			b.ReportAllocs()
 			runtime.LockOSThread()
