@@ -9,10 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -22,36 +24,41 @@ import (
 const MaxBytes = 512 << 20
 
 // Manifest describes one model file. It is a value: copies share only the
-// slices, which nobody modifies.
+// slices and maps, which nobody modifies.
 type Manifest struct {
-	Name        string         `yaml:"name"`        // lower case, digits, dot, dash, underscore; at most 64
-	Family      string         `yaml:"family"`      // how the output is decoded; see vision/family
-	Description string         `yaml:"description"` // one sentence for the operator
-	File        string         `yaml:"file"`        // file name in the model folder, no path
-	URL         string         `yaml:"url"`         // https; empty for a file the user brings
-	Bytes       int64          `yaml:"bytes"`       // exact size; 0 when unknown
-	SHA256      string         `yaml:"sha256"`      // of the file, 64 lower-case hex digits
-	Licence     string         `yaml:"licence"`     // SPDX identifier
-	Source      string         `yaml:"source"`      // where it comes from, for people
-	Input       Input          `yaml:"input"`
-	Labels      Labels         `yaml:"labels"`    // class names in the order of the output
-	NMS         float64        `yaml:"nms"`       // overlap (IoU) above which the weaker box of a class goes; default 0.45
-	MinScore    float64        `yaml:"min_score"` // below it nothing is reported unless asked for; default 0.35
-	Params      map[string]any `yaml:"params"`    // what only the family understands
+	Name        string  `yaml:"name"`                  // lower case, digits, dot, dash, underscore; at most 64
+	Family      string  `yaml:"family"`                // how the output is decoded; see vision/family
+	Description string  `yaml:"description,omitempty"` // one sentence for the operator
+	File        string  `yaml:"file"`                  // file name in the model folder, no path
+	URL         string  `yaml:"url,omitempty"`         // https; empty for a file the user brings
+	Bytes       int64   `yaml:"bytes,omitempty"`       // exact size; 0 when unknown
+	SHA256      string  `yaml:"sha256"`                // of the file, 64 lower-case hex digits
+	Licence     string  `yaml:"licence"`               // SPDX identifier
+	Source      string  `yaml:"source,omitempty"`      // where it comes from, for people
+	Input       Input   `yaml:"input,flow"`
+	Params      Params  `yaml:"params,omitempty"` // what the family leaves open
+	Labels      Labels  `yaml:"labels,flow"`      // class names in the order of the output
+	NMS         float64 `yaml:"nms"`              // overlap (IoU) above which the weaker box of a class goes; default 0.45
+	MinScore    float64 `yaml:"min_score"`        // below it nothing is reported unless asked for; default 0.35
 }
 
 // Input says how a picture becomes the model's input tensor:
-// (value × Scale − Mean) / Std for each channel in the given order.
+// (value × Scale − Mean) / Std for each channel in the given order. A model
+// with whole numbers as input gets the result rounded to the nearest one.
 type Input struct {
-	Width     int       `yaml:"width"`     // pixels, 32 to 4096
-	Height    int       `yaml:"height"`    // pixels, 32 to 4096
-	Layout    string    `yaml:"layout"`    // "nchw", the only one so far and the default
-	Channels  string    `yaml:"channels"`  // order, "bgr" (default) or "rgb"
-	Scale     float64   `yaml:"scale"`     // 1 (default) keeps 0–255, 0.00392156862745098 makes 0–1
-	Mean      []float64 `yaml:"mean"`      // after Scale, in channel order; default 0
-	Std       []float64 `yaml:"std"`       // after Scale, in channel order; default 1
-	Letterbox string    `yaml:"letterbox"` // where the picture lies: "top_left" (default) or "center"
-	Pad       int       `yaml:"pad"`       // grey level around the picture before Scale, 0 to 255
+	Width     int       `yaml:"width"`               // pixels, 32 to 4096
+	Height    int       `yaml:"height"`              // pixels, 32 to 4096
+	Layout    string    `yaml:"layout"`              // "nchw" (default), or "nhwc" where the channels of a pixel lie together
+	Channels  string    `yaml:"channels"`            // order, "bgr" (default) or "rgb"
+	Scale     float64   `yaml:"scale"`               // 1 (default) keeps 0–255, 0.00392156862745098 makes 0–1
+	Mean      []float64 `yaml:"mean,flow,omitempty"` // after Scale, in channel order; default 0
+	Std       []float64 `yaml:"std,flow,omitempty"`  // after Scale, in channel order; default 1
+	Letterbox string    `yaml:"letterbox"`           // where the picture lies: "top_left" (default), "center", or "stretch" to fill the input
+	Pad       int       `yaml:"pad"`                 // grey level around the picture before Scale, 0 to 255
+
+	// Extra are the values of inputs beside the picture, by name, such as
+	// {orig_target_sizes: [640, 640]}.
+	Extra map[string][]float64 `yaml:"extra,flow,omitempty"`
 }
 
 // Labels are class names. In YAML they are a list, or the word "coco".
@@ -74,6 +81,14 @@ func (l *Labels) UnmarshalYAML(unmarshal func(any) error) error {
 		return nil
 	}
 	return unmarshal((*[]string)(l))
+}
+
+// MarshalYAML writes COCO's names as the word coco.
+func (l Labels) MarshalYAML() (any, error) {
+	if slices.Equal(l, COCO()) {
+		return "coco", nil
+	}
+	return []string(l), nil
 }
 
 const maxManifest = 1 << 20 // bytes of YAML
@@ -103,6 +118,17 @@ func Parse(data []byte) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("model manifest %q: %w", m.Name, err)
 	}
 	return m, nil
+}
+
+// YAML returns the manifest as Parse reads it.
+func (m *Manifest) YAML() ([]byte, error) {
+	var out bytes.Buffer
+	enc := yaml.NewEncoder(&out)
+	enc.SetIndent(2)
+	if err := errors.Join(enc.Encode(m), enc.Close()); err != nil {
+		return nil, fmt.Errorf("write model manifest: %w", err)
+	}
+	return out.Bytes(), nil
 }
 
 var (
@@ -135,7 +161,8 @@ func (m *Manifest) validate() error {
 	}
 	check(m.NMS > 0 && m.NMS <= 1, "nms: %v is not in (0,1]", m.NMS)
 	check(m.MinScore >= 0 && m.MinScore < 1, "min_score: %v is not in [0,1)", m.MinScore)
-	return errors.Join(append(errs, m.Input.validate()...)...)
+	errs = append(errs, m.Input.validate()...)
+	return errors.Join(append(errs, m.Params.validate()...)...)
 }
 
 func (in *Input) validate() (errs []error) {
@@ -146,10 +173,10 @@ func (in *Input) validate() (errs []error) {
 	}
 	check(in.Width >= 32 && in.Width <= 4096, "input.width: %d is not in 32…4096", in.Width)
 	check(in.Height >= 32 && in.Height <= 4096, "input.height: %d is not in 32…4096", in.Height)
-	check(in.Layout == "nchw", "input.layout: %q is not nchw", in.Layout)
+	check(in.Layout == "nchw" || in.Layout == "nhwc", "input.layout: %q is not one of [nchw nhwc]", in.Layout)
 	check(in.Channels == "bgr" || in.Channels == "rgb", "input.channels: %q is not one of [bgr rgb]", in.Channels)
-	check(in.Letterbox == "top_left" || in.Letterbox == "center",
-		"input.letterbox: %q is not one of [top_left center]", in.Letterbox)
+	check(slices.Contains([]string{"top_left", "center", "stretch"}, in.Letterbox),
+		"input.letterbox: %q is not one of [top_left center stretch]", in.Letterbox)
 	check(in.Pad >= 0 && in.Pad <= 255, "input.pad: %d is not in 0…255", in.Pad)
 	check(in.Scale > 0 && in.Scale <= 1e6, "input.scale: %v is not in (0,1e6]", in.Scale)
 	check(len(in.Mean) == 0 || len(in.Mean) == 3, "input.mean: needs 3 numbers, has %d", len(in.Mean))
@@ -159,6 +186,13 @@ func (in *Input) validate() (errs []error) {
 	}
 	for i, v := range in.Std {
 		check(v > 1e-6 && v <= 1e6, "input.std[%d]: %v is not in (0,1e6]", i, v)
+	}
+	check(len(in.Extra) <= 8, "input.extra: %d inputs are more than 8", len(in.Extra))
+	for _, name := range slices.Sorted(maps.Keys(in.Extra)) {
+		values := in.Extra[name]
+		check(name != "" && len(values) > 0 && len(values) <= 64, "input.extra[%q]: needs 1 to 64 numbers, has %d", name, len(values))
+		check(!slices.ContainsFunc(values, func(v float64) bool { return !(math.Abs(v) <= 1e9) }),
+			"input.extra[%q]: %v are not usable numbers", name, values)
 	}
 	return errs
 }

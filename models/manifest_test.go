@@ -55,7 +55,24 @@ func TestParseRejects(t *testing.T) {
 		"zero std":         {"pad: 114", "pad: 114, std: [1, 0, 1]", "input.std[1]"},
 		"two means":        {"pad: 114", "pad: 114, mean: [1, 0]", "input.mean"},
 		"channels":         {"pad: 114", "pad: 114, channels: gbr", "input.channels"},
-		"layout":           {"pad: 114", "pad: 114, layout: nhwc", "input.layout"},
+		"layout":           {"pad: 114", "pad: 114, layout: chw", "input.layout"},
+		"letterbox":        {"pad: 114", "pad: 114, letterbox: crop", "[top_left center stretch]"},
+		"extra, empty":     {"pad: 114", "pad: 114, extra: {s: []}", `input.extra["s"]: needs 1 to 64`},
+		"extra, NaN":       {"pad: 114", "pad: 114, extra: {s: [.nan]}", `input.extra["s"]`},
+		"strides":          {"licence:", "params: {strides: [8, 8]}\nlicence:", "params.strides[1]"},
+		"anchors alone":    {"licence:", "params: {anchors: [[1, 2]]}\nlicence:", "1 lists for 0 strides"},
+		"anchors, odd":     {"licence:", "params: {strides: [8], anchors: [[1, 2, 3]]}\nlicence:", "params.anchors[0]: 3 numbers"},
+		"anchors, uneven":  {"licence:", "params: {strides: [8, 16], anchors: [[1, 2], [1, 2, 3, 4]]}\nlicence:", "params.anchors[1]"},
+		"anchors, zero":    {"licence:", "params: {strides: [8], anchors: [[1, 0]]}\nlicence:", "params.anchors[0][1]"},
+		"reg_max":          {"licence:", "params: {reg_max: -1}\nlicence:", "params.reg_max"},
+		"activation":       {"licence:", "params: {activation: relu}\nlicence:", "params.activation"},
+		"box order":        {"licence:", "params: {boxes: xywh}\nlicence:", "params.boxes"},
+		"units":            {"licence:", "params: {units: metres}\nlicence:", "params.units"},
+		"first class":      {"licence:", "params: {first_class: -1}\nlicence:", "params.first_class"},
+		"unknown role":     {"licence:", "params: {outputs: {masks: m}}\nlicence:", `"masks" is not one of`},
+		"one output twice": {"licence:", "params: {outputs: {boxes: m, scores: m}}\nlicence:", "both boxes and scores"},
+		"quant":            {"licence:", "params: {quant: {o: {scale: 0}}}\nlicence:", `params.quant["o"].scale`},
+		"unknown param":    {"licence:", "params: {ancors: []}\nlicence:", "ancors"},
 		"pad out of range": {"pad: 114", "pad: 256", "input.pad"},
 		"NaN nms":          {"licence:", "nms: .nan\nlicence:", "nms"},
 		"huge file":        {"licence:", "bytes: 99999999999\nlicence:", "bytes"},
@@ -75,6 +92,44 @@ func TestParseListsEveryProblem(t *testing.T) {
 	_, err := models.Parse([]byte("name: x y\nfile: a/b\n"))
 	for _, want := range []string{"name:", "family:", "file:", "sha256:", "licence:", "labels:", "input.width:"} {
 		require.ErrorContains(t, err, want)
+	}
+}
+
+// TestYAMLRoundTrip: what is written is read back as the same manifest.
+func TestYAMLRoundTrip(t *testing.T) {
+	t.Parallel()
+	zero := 0
+	full, err := models.Parse([]byte(minimal))
+	require.NoError(t, err)
+	small := full
+	full.Labels = models.COCO()
+	full.Input.Mean, full.Input.Std = []float64{103.53, 116.28, 123.675}, []float64{57.375, 57.12, 58.395}
+	full.Input.Extra = map[string][]float64{"orig_target_sizes": {640, 640}}
+	full.Params = models.Params{
+		Strides: []int{8, 16}, Anchors: [][]float64{{1, 2}, {3, 4.5}}, RegMax: 7, Activation: "sigmoid", Boxes: "yxyx",
+		Units: "relative", FirstClass: &zero, Outputs: map[string]string{"boxes": "b"},
+		Quant: map[string]models.Quant{"b": {Scale: 0.5, Zero: -128}},
+	}
+	for name, m := range map[string]models.Manifest{"small": small, "full": full} {
+		text, err := m.YAML()
+		require.NoError(t, err)
+		back, err := models.Parse(text)
+		require.NoError(t, err, "%s", text)
+		require.Equal(t, m, back, "%s: %s", name, text)
+		require.Equal(t, name == "full", strings.Contains(string(text), "labels: coco"), "%s", text)
+		require.Equal(t, name == "full", strings.Contains(string(text), "params:"), "%s", text)
+	}
+}
+
+// TestCatalogueLicences: what we recommend may be used by everybody.
+func TestCatalogueLicences(t *testing.T) {
+	t.Parallel()
+	c, err := models.Builtin("")
+	require.NoError(t, err)
+	for _, n := range c.Names() {
+		m, err := c.Lookup(n)
+		require.NoError(t, err)
+		assert.Contains(t, []string{"Apache-2.0", "MIT", "BSD-3-Clause", "BSD-2-Clause"}, m.Licence, n)
 	}
 }
 

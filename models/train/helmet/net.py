@@ -1,0 +1,52 @@
+"""The net: a small residual CNN on 64 × 64 pictures, BGR 0–255."""
+
+import torch
+from torch import nn
+
+
+class Block(nn.Module):
+    """Two convolutions and a way around them."""
+
+    def __init__(self, cin, cout, stride):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(cin, cout, 3, stride, 1, bias=False), nn.BatchNorm2d(cout), nn.ReLU(inplace=True),
+            nn.Conv2d(cout, cout, 3, 1, 1, bias=False), nn.BatchNorm2d(cout))
+        self.way = nn.Identity() if cin == cout and stride == 1 else nn.Sequential(
+            nn.AvgPool2d(stride), nn.Conv2d(cin, cout, 1, bias=False), nn.BatchNorm2d(cout))
+
+    def forward(self, x):
+        return torch.relu(self.body(x) + self.way(x))
+
+
+class Net(nn.Module):
+    """Logits of with, without, other."""
+
+    def __init__(self, widths=(24, 40, 64, 96), dropout=0.3):
+        super().__init__()
+        layers = [nn.Conv2d(3, widths[0], 5, 2, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
+        cin = widths[0]
+        for i, w in enumerate(widths):
+            layers.append(Block(cin, w, 1 if i == 0 else 2))
+            cin = w
+        self.features = nn.Sequential(*layers)
+        self.drop = nn.Dropout(dropout)
+        self.head = nn.Linear(cin, 3)
+
+    def forward(self, x):
+        x = self.features((x - 114.0) / 64.0)
+        return self.head(self.drop(x.mean((2, 3))))
+
+
+class Shipped(nn.Module):
+    """What goes into the file: the mean answer of some nets, as probabilities
+    at a temperature."""
+
+    def __init__(self, nets, temperature=1.0):
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+        self.temperature = temperature
+
+    def forward(self, x):
+        p = sum(torch.softmax(n(x) / self.temperature, 1) for n in self.nets)
+        return p / len(self.nets)
