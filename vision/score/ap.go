@@ -13,7 +13,9 @@ type Rect [4]float64
 type Truth struct {
 	Image, Category string
 	Box             Rect
-	Ignore          bool // "difficult" or a crowd: neither a miss nor, when found, a mistake
+	Ignore          bool    // "difficult" or a crowd: neither a miss nor, when found, a mistake
+	Crowd           bool    // a group under one box: a detection inside it overlaps it fully, for ComputeCOCO
+	Area            float64 // px², of the outline where there is one; 0 is that of Box
 }
 
 // Found is one detection.

@@ -94,7 +94,7 @@ func FuzzReadCOCO(f *testing.F) {
 			return
 		}
 		for _, x := range d.Truths {
-			if x.Box[2] <= 0 || x.Box[3] <= 0 {
+			if x.Box[2] < 0 || x.Box[3] < 0 {
 				t.Fatalf("%+v", x)
 			}
 		}
