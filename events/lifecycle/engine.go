@@ -22,9 +22,16 @@ type Config struct {
 // everything that an event says. It keeps nothing but open events and does no
 // input or output: whoever calls Step commits what it returns, in order. It is
 // not safe for concurrent use.
+//
+// There are no storms: when a rule has raised MaxPerMinute events within a
+// minute, all that follow, until it is calmer, become one event with the object
+// "group", whose attributes and whose why say how many they were. Such an event
+// is cleared when nothing was added for a minute and all of it is over, or after
+// ten minutes, after which another begins.
 type Engine struct {
 	cfg     Config
 	machine *Machine
+	storms  *storms
 	open    map[string]events.Event // by ID
 }
 
@@ -33,7 +40,7 @@ func NewEngine(cfg Config) (*Engine, error) {
 	if cfg.Source.ID == "" || cfg.Source.Type == "" {
 		return nil, errors.New("lifecycle: the source needs a type and an ID")
 	}
-	return &Engine{cfg: cfg, machine: New(cfg.Rules, cfg.MaxOpen), open: make(map[string]events.Event)}, nil
+	return &Engine{cfg: cfg, machine: New(cfg.Rules, cfg.MaxOpen), storms: newStorms(cfg.Rules), open: make(map[string]events.Event)}, nil
 }
 
 // Restore takes over the source's events that the store says are open; see
@@ -48,7 +55,9 @@ func (e *Engine) Restore(open []events.Event, at time.Time) {
 			break
 		}
 		e.open[ev.ID] = ev
-		ours = append(ours, ev)
+		if !e.storms.restore(ev) {
+			ours = append(ours, ev)
+		}
 	}
 	e.machine.Restore(ours, at.UTC().Truncate(time.Microsecond))
 }
@@ -59,20 +68,41 @@ func (e *Engine) Restore(open []events.Event, at time.Time) {
 // microseconds. The caller owns the result; its attributes are copies.
 func (e *Engine) Step(at time.Time, holding []events.Signal) []events.Change {
 	var out []events.Change
-	for _, t := range e.machine.Step(at.UTC().Truncate(time.Microsecond), holding) {
+	steps := e.machine.Step(at.UTC().Truncate(time.Microsecond), holding)
+	e.storms.advance(e.machine.prev)
+	raised := slices.IndexFunc(steps, func(t Transition) bool { return t.To == events.StateRaised })
+	if raised < 0 {
+		raised = len(steps)
+	}
+	for _, t := range steps[:raised] {
 		ev, known := e.open[t.ID]
-		switch t.To {
-		case events.StateRaised:
-			ev = e.raise(t)
-			e.open[t.ID] = ev
-		case events.StateCleared:
-			if !known {
-				continue // not reached: the machine clears what it raised or was given
-			}
-			delete(e.open, t.ID)
-			ev.State, ev.ClearedAt = events.StateCleared, t.At
-			ev.Attributes = maps.Clone(ev.Attributes)
+		if !known { // it was not raised but grouped
+			e.storms.over(t.ID, t.At)
+			continue
 		}
+		delete(e.open, t.ID)
+		ev.State, ev.ClearedAt = events.StateCleared, t.At
+		ev.Attributes = maps.Clone(ev.Attributes)
+		out = append(out, events.Change{Event: ev})
+	}
+	out = e.endGroups(out, false)
+	for _, t := range steps[raised:] {
+		if ev, say := e.storms.raise(e.raise(t)); say {
+			e.open[ev.ID] = ev
+			ev.Attributes = maps.Clone(ev.Attributes)
+			out = append(out, events.Change{Event: ev})
+		}
+	}
+	return out
+}
+
+// EndGroups ends what is grouped now, so that its count is told. It is for the
+// end of a recording; the result is as of the latest Step.
+func (e *Engine) EndGroups() []events.Change { return e.endGroups(nil, true) }
+
+func (e *Engine) endGroups(out []events.Change, all bool) []events.Change {
+	for _, ev := range e.storms.ended(e.machine.prev, all) {
+		delete(e.open, ev.ID)
 		out = append(out, events.Change{Event: ev})
 	}
 	return out

@@ -22,6 +22,11 @@ type Rule struct {
 	Clear time.Duration // how long it must be gone; 0 clears at the next step
 	Stale time.Duration // a longer gap between steps proves nothing; 0 is no limit
 	Miss  time.Duration // a pending condition survives this long without a signal; 0 starts over at once
+
+	// MaxPerMinute is how many events the rule may raise within a minute before
+	// an Engine groups the next ones into one; 0 is DefaultMaxPerMinute, less no
+	// limit. A Machine does not look at it.
+	MaxPerMinute int
 }
 
 // RuleKey finds the Rule of a signal. Name "" is the default of the kind.

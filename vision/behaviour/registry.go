@@ -53,6 +53,8 @@ type Rule struct {
 	Classes  []string       // of objects; empty is all
 	Severity events.Severity
 	MinScore float64           // of a track's best detection so far, in [0,1]
+	MinSize  float64           // of a track: the least height of its box, as a share of the picture's; 0 is none
+	MaxSize  float64           // the greatest; 0 is none
 	Schedule schedule.Schedule // outside of it there are no signals
 	Calendar schedule.Calendar // local time, also of the texts
 
@@ -73,7 +75,9 @@ const (
 // no rule of a camera needs is not worked out for it.
 type Need string
 
-// What a kind may need.
+// What a kind may need. One that needs riders is shown them beside their
+// vehicle, whatever the rule's classes; for the others a rider is part of the
+// vehicle, see Definition.NeedsOf.
 const (
 	NeedRiders Need = "riders" // Track.Carrier and Track.Riders
 	NeedHelmet Need = "helmet" // Track.Marks with the name "helmet"
@@ -134,63 +138,21 @@ func register[P any](d Definition, defaults P, build func(Rule, P) (Behaviour, l
 	}
 	d.params = defaults
 	d.build = func(r Rule, raw []byte) (Behaviour, lifecycle.Rule, error) {
-		p := defaults
-		if err := decodeParams(raw, &p); err != nil {
-			return nil, lifecycle.Rule{}, err
-		}
-		b, delays, err := build(r, p)
+		p, o := defaults, d.overrides()
+		given, err := decodeParams(raw, &p, &o)
 		if err != nil {
 			return nil, lifecycle.Rule{}, err
 		}
-		return &matching{rule: r, inner: b, best: make(map[uint64]float64)}, delays, nil
+		b, delays, err := build(r, p)
+		if err == nil {
+			delays, err = o.apply(delays, given)
+		}
+		if err != nil {
+			return nil, lifecycle.Rule{}, err
+		}
+		return newMatching(r, &d, b), delays, nil
 	}
 	registry[d.Kind] = d
-}
-
-// matching shows a behaviour the tracks that its rule is about, and silences it
-// outside of the schedule: it goes on looking, so that it knows where objects
-// are when its time begins.
-type matching struct {
-	rule  Rule
-	inner Behaviour
-	best  map[uint64]float64 // best score of each track
-	scene vision.Scene       // reused
-}
-
-// Observe implements Behaviour.
-func (m *matching) Observe(s *vision.Scene) []events.Signal {
-	tracks := m.scene.Tracks[:0]
-	for i := range s.Tracks {
-		t := &s.Tracks[i]
-		best := max(m.best[t.ID], t.Score)
-		if m.rule.MinScore > 0 {
-			m.best[t.ID] = best
-		}
-		if best >= m.rule.MinScore && (len(m.rule.Classes) == 0 || slices.Contains(m.rule.Classes, t.Label)) {
-			tracks = append(tracks, *t)
-		}
-	}
-	m.scene = *s
-	m.scene.Tracks = tracks
-	out := m.inner.Observe(&m.scene)
-	forget(m.best, s)
-	if !m.rule.Schedule.Open(s.At, m.rule.Calendar) {
-		return nil
-	}
-	return out
-}
-
-// TakeCounts implements Counter; a behaviour that does not count has none.
-func (m *matching) TakeCounts() []events.Count {
-	c, ok := m.inner.(Counter)
-	if !ok {
-		return nil
-	}
-	out := c.TakeCounts()
-	for i := range out {
-		out[i].Source, out[i].Rule = m.rule.Camera, m.rule.Ref.Name
-	}
-	return out
 }
 
 // maxRemembered bounds what is remembered per track, should a tracker not say

@@ -191,18 +191,24 @@ type ruleJSON struct {
 	Schedule string          `json:"schedule,omitempty"`
 	Severity events.Severity `json:"severity,omitempty"`
 	MinScore float64         `json:"min_score,omitempty"`
+
+	MinSize      float64 `json:"min_size,omitempty"`
+	MaxSize      float64 `json:"max_size,omitempty"`
+	MaxPerMinute int     `json:"max_per_minute,omitempty"`
 }
 
 // common returns the names of the fields of ruleJSON.
 func common() []string {
-	return []string{"name", "kind", "zone", "line", "classes", "schedule", "severity", "min_score"}
+	return []string{"name", "kind", "zone", "line", "classes", "schedule", "severity", "min_score", "min_size", "max_size", "max_per_minute"}
 }
 
 // MarshalJSON writes the parameters beside the other fields.
 func (r Rule) MarshalJSON() ([]byte, error) {
-	all := make(map[string]any, len(r.Params)+8)
+	all := make(map[string]any, len(r.Params)+11)
 	maps.Copy(all, r.Params)
-	head, err := json.Marshal(ruleJSON{r.Name, r.Kind, r.Zone, r.Line, r.Classes, r.Schedule, r.Severity, r.MinScore})
+	head, err := json.Marshal(ruleJSON{
+		r.Name, r.Kind, r.Zone, r.Line, r.Classes, r.Schedule, r.Severity, r.MinScore, r.MinSize, r.MaxSize, r.MaxPerMinute,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +240,10 @@ func (r *Rule) UnmarshalJSON(b []byte) error {
 	if len(all) == 0 {
 		all = nil
 	}
-	*r = Rule{head.Name, head.Kind, head.Zone, head.Line, head.Classes, head.Schedule, head.Severity, head.MinScore, all}
+	*r = Rule{
+		head.Name, head.Kind, head.Zone, head.Line, head.Classes, head.Schedule, head.Severity, head.MinScore,
+		head.MinSize, head.MaxSize, head.MaxPerMinute, all,
+	}
 	r.tidy()
 	return nil
 }

@@ -106,6 +106,17 @@ type Rule struct {
 	Schedule string          `yaml:"schedule,omitempty"`     // see events/schedule; default always
 	Severity events.Severity `yaml:"severity,omitempty"`     // default the kind's
 	MinScore float64         `yaml:"min_score,omitempty"`    // default 0: what the tracker accepts
+
+	// MinSize and MaxSize limit the height of an object's box, as a share of the
+	// picture's height, in [0,1]; 0 is no limit. Height, as it hardly changes
+	// when somebody turns or swings the arms.
+	MinSize float64 `yaml:"min_size,omitempty"`
+	MaxSize float64 `yaml:"max_size,omitempty"`
+	// MaxPerMinute is how many events the rule may raise within a minute before
+	// the next ones are grouped into one; 0 is lifecycle.DefaultMaxPerMinute, -1
+	// no limit.
+	MaxPerMinute int `yaml:"max_per_minute,omitempty"`
+
 	Params   map[string]any  `yaml:",inline"`                // nil, bool, int, float64, string, []any, map[string]any
 }
 

@@ -1,17 +1,13 @@
 package camera
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math"
 	"regexp"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/xacam/xacam/events"
 	"github.com/xacam/xacam/events/lifecycle"
@@ -290,76 +286,6 @@ func (f File) ground(c *checker) geom.Homography {
 	return h
 }
 
-// build checks the rule and makes its behaviour; the results are of no use once
-// c has a problem.
-func (r *Rule) build(c *checker, at string, f File, zones map[string]geom.Polygon, lines map[string]geom.Segment, ground geom.Homography, o Options) (behaviour.Behaviour, lifecycle.Rule) {
-	b := behaviour.Rule{
-		Camera:   f.Camera,
-		Ref:      events.RuleRef{Name: r.Name, Version: max(1, o.Versions[r.Name])},
-		Classes:  r.Classes,
-		Severity: r.Severity,
-		MinScore: r.MinScore,
-		Calendar: o.Calendar,
-		Ground:   ground,
-	}
-	if r.Severity != "" && !slices.Contains(events.Severities(), r.Severity) {
-		c.bad(at+"severity", "%.40q is not one of %v", r.Severity, events.Severities())
-	}
-	c.number(at+"min_score", r.MinScore, 0, 1)
-	if len(r.Classes) > 100 {
-		c.bad(at+"classes", "has %d entries, at most 100 are allowed", len(r.Classes))
-	}
-	for i, class := range r.Classes {
-		if class == "" || len(class) > maxText || !printable(class) {
-			c.bad(fmt.Sprintf("%sclasses[%d]", at, i), "must be the name of a class")
-		}
-	}
-	s, err := schedule.Parse(r.Schedule)
-	if err != nil {
-		c.bad(at+"schedule", "%s", err)
-	}
-	b.Schedule = s
-	def, known := behaviour.Lookup(r.Kind)
-	if !known {
-		c.bad(at+"kind", "%.70q is not one of %v", r.Kind, behaviour.Kinds())
-		return nil, lifecycle.Rule{}
-	}
-	r.place(c, at, def, &b, zones, lines)
-	params, reason := r.paramText()
-	if reason != "" {
-		c.bad(at[:len(at)-1], "%s", reason)
-		return nil, lifecycle.Rule{}
-	}
-	made, delays, err := def.New(b, params)
-	c.nested(at, err)
-	return made, delays
-}
-
-// place resolves the rule's zone or line. A missing one is reported by the kind;
-// one that is not known is replaced, so that the rest is still checked.
-func (r *Rule) place(c *checker, at string, def behaviour.Definition, b *behaviour.Rule, zones map[string]geom.Polygon, lines map[string]geom.Segment) {
-	if r.Zone != "" {
-		z, ok := zones[r.Zone]
-		switch {
-		case def.Where != behaviour.WhereZone:
-			c.bad(at+"zone", "a rule of kind %s has no zone", r.Kind)
-		case !ok:
-			c.bad(at+"zone", "%.70q is not one of the camera's zones", r.Zone)
-		}
-		b.Zones = []behaviour.Zone{{Name: r.Zone, Area: z}}
-	}
-	if r.Line != "" {
-		l, ok := lines[r.Line]
-		switch {
-		case def.Where != behaviour.WhereLine:
-			c.bad(at+"line", "a rule of kind %s has no line", r.Kind)
-		case !ok:
-			c.bad(at+"line", "%.70q is not one of the camera's lines", r.Line)
-		}
-		b.Line = &behaviour.Line{Name: r.Line, Segment: l}
-	}
-}
-
 // nested adds each of the joined errors with the prefix at.
 func (c *checker) nested(at string, err error) {
 	if err == nil {
@@ -378,47 +304,4 @@ func (c *checker) nested(at string, err error) {
 		return
 	}
 	c.bad(strings.TrimSuffix(at, "."), "%s", err)
-}
-
-// paramText returns the parameters as YAML, or what is wrong with them.
-func (r *Rule) paramText() ([]byte, string) {
-	for k, v := range r.Params {
-		if slices.Contains(common(), k) || !plain(k, 0) || !plain(v, 0) {
-			return nil, fmt.Sprintf("parameter %.70q must be made of texts, numbers, true and false, at most %d levels deep", k, maxDepth)
-		}
-	}
-	var b bytes.Buffer
-	if err := yaml.NewEncoder(&b).Encode(r.Params); err != nil {
-		return nil, "parameters cannot be written as YAML"
-	}
-	if b.Len() > maxParams {
-		return nil, fmt.Sprintf("parameters are %d bytes long, at most %d are allowed", b.Len(), maxParams)
-	}
-	return b.Bytes(), ""
-}
-
-// plain reports whether v is what JSON and YAML both hold without loss.
-func plain(v any, depth int) bool {
-	if depth > maxDepth {
-		return false
-	}
-	switch v := v.(type) {
-	case nil, bool, int:
-		return true
-	case float64:
-		return !math.IsNaN(v) && !math.IsInf(v, 0)
-	case string:
-		return printable(v)
-	case []any:
-		return !slices.ContainsFunc(v, func(x any) bool { return !plain(x, depth+1) })
-	case map[string]any:
-		for k, x := range v {
-			if !printable(k) || !plain(x, depth+1) {
-				return false
-			}
-		}
-		return true
-	default: // dates, binary, maps with other keys
-		return false
-	}
 }
