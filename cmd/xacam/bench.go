@@ -29,7 +29,7 @@ func newBenchCommand() *cobra.Command {
 		Short: "Measure the pipeline against the cost of decoding and inference alone, and how many cameras run in real time",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.cameras < 1 || o.seconds < 5 || o.upTo < 0 {
+			if o.cameras < 1 || o.seconds < 5 || o.upTo < 0 || o.warm < 0 {
 				return usagef("give at least one camera and five seconds")
 			}
 			res, err := benchPipeline(cmd, o)
@@ -45,11 +45,12 @@ func newBenchCommand() *cobra.Command {
 	}
 	f := pipe.Flags()
 	f.StringVar(&o.data, "data", dataDir(), "data folder; models are in its folder models")
-	f.StringVar(&o.clip, "clip", "", "H.264 or H.265 clip that every camera shows (required)")
+	f.StringArrayVar(&o.clips, "clip", nil, "H.264 or H.265 clip that the cameras show (required); several are shown in turn, and should be alike")
 	f.StringVar(&o.model, "model", models.Default, "name of a model")
 	f.IntVar(&o.cameras, "cameras", 4, "cameras in the first run")
 	f.IntVar(&o.upTo, "up-to", 0, "then add two cameras at a time, up to this many, until they no longer run in real time")
 	f.IntVar(&o.seconds, "seconds", 20, "length of each run")
+	f.IntVar(&o.warm, "warm-up", 0, "seconds that the cameras run before they are measured")
 	f.Float64Var(&o.fps, "fps", 5, "inferences a second and camera")
 	f.StringVar(&o.profile, "cpu-profile", "", "file for a CPU profile of the runs, for go tool pprof")
 	f.StringVar(&o.out, "out", "", "file to write; standard output when not given")
@@ -59,10 +60,11 @@ func newBenchCommand() *cobra.Command {
 }
 
 type benchOptions struct {
-	data, clip, model, out, profile string
+	data, model, out, profile string
 
-	cameras, upTo, seconds int
-	fps                    float64
+	clips                        []string
+	cameras, upTo, seconds, warm int
+	fps                          float64
 }
 
 // benchResult is what bench pipeline prints.
@@ -119,7 +121,7 @@ func (r *benchRun) over(f floor) benchFloor {
 func benchPipeline(cmd *cobra.Command, o benchOptions) (res *benchResult, err error) {
 	b := &bench{opts: o, log: cmd.ErrOrStderr()}
 	avdec.QuietLog()
-	res = &benchResult{Cores: runtime.NumCPU(), Clip: o.clip, Model: o.model}
+	res = &benchResult{Cores: runtime.NumCPU(), Clip: o.clips[0], Model: o.model}
 	if err := describeClip(res); err != nil {
 		return nil, err
 	}
@@ -136,8 +138,8 @@ func benchPipeline(cmd *cobra.Command, o benchOptions) (res *benchResult, err er
 			return nil, errors.Join(fmt.Errorf("run with %d cameras", n), err)
 		}
 		res.Runs = append(res.Runs, run)
-		fmt.Fprintf(b.log, "%2d cameras: %.3f × floor (%.2f + %.2f CPU ms), %.3f × loop floor (%.2f + %.2f), %.3f cores a camera, %.2f looks/s, %d dropped, commit p50 %.0f ms p99 %.0f ms, in real time: %v (libraries alone: %v)\n",
-			n, run.Paced.Ratio, run.Paced.DecodeMs, run.Paced.InferMs, run.Loop.Ratio, run.Loop.DecodeMs, run.Loop.InferMs, run.CoresPerCam, run.Analysed, run.Dropped, run.P50Ms, run.P99Ms, run.InTime, run.BareInTime)
+		fmt.Fprintf(b.log, "%2d cameras: %.3f × floor (%.2f + %.2f CPU ms), %.3f × loop floor (%.2f + %.2f), %.3f cores a camera, %.2f looks/s, %d dozed, %d dropped, commit p50 %.0f ms p99 %.0f ms, in real time: %v (libraries alone: %v)\n",
+			n, run.Paced.Ratio, run.Paced.DecodeMs, run.Paced.InferMs, run.Loop.Ratio, run.Loop.DecodeMs, run.Loop.InferMs, run.CoresPerCam, run.Analysed, run.Dozed, run.Dropped, run.P50Ms, run.P99Ms, run.InTime, run.BareInTime)
 		if run.InTime {
 			res.MaxInTime = n
 		}

@@ -20,10 +20,10 @@ import (
 // floors measures what libavcodec and ONNX Runtime cost by themselves on the
 // clip: nothing is received, scaled, followed, judged or kept.
 type floors struct {
-	clip string
-	fps  float64 // inferences a second and camera
-	dets *detectors
-	s    *ort.Session
+	clips []string
+	fps   float64 // inferences a second and camera
+	dets  *detectors
+	s     *ort.Session
 }
 
 // floor is the CPU time of the two libraries.
@@ -57,7 +57,7 @@ func newFloors(cmd *cobra.Command, o benchOptions) (*floors, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &floors{clip: o.clip, fps: o.fps, dets: dets}
+	f := &floors{clips: o.clips, fps: o.fps, dets: dets}
 	det, err := modelFor(cmd, dets, o.model)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -100,7 +100,7 @@ func describeClip(res *benchResult) (err error) {
 
 // loop measures them one after the other without a pause, on one thread: the
 // least they can cost.
-func (f *floors) loop(d time.Duration) (floor, error) { return f.camera(d, 0, false) }
+func (f *floors) loop(d time.Duration) (floor, error) { return f.camera(0, d, 0, false) }
 
 // paced measures them in the rhythm of n cameras, a thread each: what they cost
 // between idle moments, with each other in the caches.
@@ -109,7 +109,7 @@ func (f *floors) paced(n int, d time.Duration) (sum floor, err error) {
 	each := make([]floor, n)
 	for i := range n {
 		g.Go(func() (err error) {
-			each[i], err = f.camera(d, float64(i)/float64(n), true)
+			each[i], err = f.camera(i, d, float64(i)/float64(n), true)
 			return err
 		})
 	}
@@ -120,12 +120,12 @@ func (f *floors) paced(n int, d time.Duration) (sum floor, err error) {
 	return sum, err
 }
 
-// camera decodes the clip for d and runs the model for the frames that are due.
+// camera decodes the i-th camera's clip for d and runs the model for the frames that are due.
 // A paced one waits for each frame's time, shifted by phase frames.
-func (f *floors) camera(d time.Duration, phase float64, paced bool) (sum floor, err error) {
+func (f *floors) camera(i int, d time.Duration, phase float64, paced bool) (sum floor, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	c, err := f.open()
+	c, err := f.open(i)
 	if err != nil {
 		return sum, err
 	}
@@ -161,7 +161,7 @@ type floorCamera struct {
 	sum  floor
 }
 
-func (f *floors) open() (c *floorCamera, err error) {
+func (f *floors) open(i int) (c *floorCamera, err error) {
 	c = &floorCamera{s: f.s, grid: pipeline.NewGrid(f.fps)}
 	defer func() {
 		if err != nil {
@@ -175,7 +175,7 @@ func (f *floors) open() (c *floorCamera, err error) {
 	for i := range c.buf.Input() {
 		c.buf.Input()[i] = float32(i * 2654435761 % 256)
 	}
-	if c.file, err = avdec.Open(f.clip); err != nil {
+	if c.file, err = avdec.Open(f.clips[i%len(f.clips)]); err != nil {
 		return c, err
 	}
 	c.dec, err = avdec.New(avdec.Config{Format: c.file.Format()})
