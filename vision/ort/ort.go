@@ -70,13 +70,44 @@ type Config struct {
 	SHA256 string // hex; the file is refused when its sum is another; empty skips the check
 	Height int    // of the input, where the model leaves it open; pixels
 	Width  int    // of the input, where the model leaves it open; pixels
+
+	Layout  string               // of the picture: "nchw" (default), or "nhwc" where the channels of a pixel lie together
+	Extra   map[string][]float64 // values of the inputs beside the picture, by name
+	Outputs []string             // the outputs to compute, in this order; nil computes all in the model's order
+	Quant   map[string]Quant     // what the numbers of an output stand for, by name; without, they stand for themselves
 }
+
+// Quant turns whole numbers into what they stand for: (number − Zero) × Scale.
+type Quant struct{ Scale, Zero float64 }
 
 // Info describes an input or output. Dimensions the model leaves open are -1.
 type Info struct {
 	Name  string
 	Shape []int
+	Type  string // of an element: "float32", "float16", "uint8", "int64" …
 }
 
 // String returns name and shape, for messages: "images[1 3 416 416]".
 func (i Info) String() string { return fmt.Sprintf("%s%v", i.Name, i.Shape) }
+
+// Model is what a file says of itself.
+type Model struct {
+	Inputs, Outputs []Info
+	Metadata        map[string]string // what the exporter wrote, such as the names of the classes
+	SHA256          string            // of the file, hex
+	Bytes           int64
+}
+
+// sides returns how many of the picture's dimensions are what: the positions
+// of channels, height and width in a shape, or false where the shape is no
+// picture's. The batch may be missing.
+func sides(shape []int, layout string) (channels, height, width int, ok bool) {
+	first := len(shape) - 3 // 1 with a batch
+	switch {
+	case first != 0 && first != 1:
+		return 0, 0, 0, false
+	case layout == "nhwc":
+		return first + 2, first, first + 1, true
+	}
+	return first, first + 1, first + 2, true
+}

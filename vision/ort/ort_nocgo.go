@@ -19,6 +19,9 @@ func (*Runtime) Close() error { return ErrUnavailable }
 // Load returns ErrUnavailable.
 func (*Runtime) Load(Config) (*Session, error) { return nil, ErrUnavailable }
 
+// Inspect returns ErrUnavailable.
+func (*Runtime) Inspect(string) (Model, error) { return Model{}, ErrUnavailable }
+
 // Session is never created in a build without cgo.
 type Session struct{}
 

@@ -15,8 +15,6 @@ import (
 	"sync"
 
 	onnx "github.com/yalue/onnxruntime_go"
-
-	"github.com/xacam/xacam/vision"
 )
 
 // maxModel bounds what is read into memory, bytes.
@@ -31,17 +29,24 @@ const maxElements = 64 << 20
 type Session struct {
 	rt      *Runtime
 	s       *onnx.DynamicAdvancedSession
-	input   Info
+	input   Info        // the picture
+	extra   []Info      // further inputs
+	values  [][]float64 // of extra
 	outputs []Info
+	quant   []Quant // of outputs
+	open    []bool  // outputs whose size is known only after a run
+	dynamic bool    // there is one
 
 	mu      sync.Mutex
 	closed  bool
 	buffers int
 }
 
-// Load reads, checks and prepares a model with one float32 image input and
-// float32 outputs. It runs the model once on an empty picture, so a model that
-// loads also runs. Errors wrap ErrBadModel where the file is to blame.
+// Load reads, checks and prepares a model whose input is a picture. Further
+// inputs get the values of cfg.Extra. Elements may be float32, float16 or whole
+// numbers; they are float32 on our side. It runs the model once on an empty
+// picture, so a model that loads also runs. Errors wrap ErrBadModel where the
+// file is to blame.
 func (r *Runtime) Load(cfg Config) (*Session, error) {
 	data, err := read(cfg)
 	if err != nil {
@@ -51,7 +56,7 @@ func (r *Runtime) Load(cfg Config) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{rt: r}
-	if err := s.open(data, cfg); err != nil {
+	if err := s.create(data, cfg); err != nil {
 		_ = s.Close()
 		return nil, fmt.Errorf("load model %s: %w", cfg.Path, err)
 	}
@@ -82,8 +87,8 @@ func read(cfg Config) ([]byte, error) {
 	return data, nil
 }
 
-// open creates the session and learns the output sizes from one run.
-func (s *Session) open(data []byte, cfg Config) error {
+// create makes the session and learns the output sizes from one run.
+func (s *Session) create(data []byte, cfg Config) error {
 	ins, outs, err := onnx.GetInputOutputInfoWithONNXData(data)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBadModel, err)
@@ -96,11 +101,15 @@ func (s *Session) open(data []byte, cfg Config) error {
 		return err
 	}
 	defer func() { _ = opts.Destroy() }()
-	names := make([]string, len(s.outputs))
-	for i, o := range s.outputs {
-		names[i] = o.Name
+	names := func(list []Info) []string {
+		out := make([]string, len(list))
+		for i := range list {
+			out[i] = list[i].Name
+		}
+		return out
 	}
-	s.s, err = onnx.NewDynamicAdvancedSessionWithONNXData(data, []string{s.input.Name}, names, opts)
+	in := names(slices.Concat([]Info{s.input}, s.extra))
+	s.s, err = onnx.NewDynamicAdvancedSessionWithONNXData(data, in, names(s.outputs), opts)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBadModel, err)
 	}
@@ -128,46 +137,6 @@ func options() (*onnx.SessionOptions, error) {
 	return o, nil
 }
 
-// describe checks that there is one image input and only float32 tensors.
-func (s *Session) describe(ins, outs []onnx.InputOutputInfo, cfg Config) error {
-	if len(ins) != 1 || len(outs) == 0 {
-		return fmt.Errorf("it has %d inputs and %d outputs, not one input and some outputs", len(ins), len(outs))
-	}
-	for _, io := range slices.Concat(ins, outs) {
-		if io.OrtValueType != onnx.ONNXTypeTensor || io.DataType != onnx.TensorElementDataTypeFloat {
-			return fmt.Errorf("%s is not a float32 tensor", io.String())
-		}
-	}
-	s.input = info(ins[0])
-	for _, o := range outs {
-		s.outputs = append(s.outputs, info(o))
-	}
-	in := s.input.Shape
-	if len(in) != 4 {
-		return fmt.Errorf("input %s is not a picture [1 3 height width]", s.input)
-	}
-	for i, want := range []int{1, 3, cfg.Height, cfg.Width} {
-		if in[i] <= 0 {
-			in[i] = want
-		}
-		if in[i] <= 0 || (want > 0 && in[i] != want) {
-			return fmt.Errorf("input %s is not [1 3 %d %d]", info(ins[0]), cfg.Height, cfg.Width)
-		}
-	}
-	if count(in) > maxElements {
-		return fmt.Errorf("input %s is too large", s.input)
-	}
-	return nil
-}
-
-func info(io onnx.InputOutputInfo) Info {
-	out := Info{Name: io.Name}
-	for _, d := range io.Dimensions {
-		out.Shape = append(out.Shape, int(d))
-	}
-	return out
-}
-
 func count(shape []int) int {
 	n := 1
 	for _, d := range shape {
@@ -181,26 +150,82 @@ func count(shape []int) int {
 
 // probe runs the model once and takes the output sizes from what came out.
 func (s *Session) probe() error {
-	in, err := onnx.NewEmptyTensor[float32](shape64(s.input.Shape))
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	ins, err := s.inputPorts(&pin)
+	defer destroy(ins)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = in.Destroy() }()
 	outs := make([]onnx.Value, len(s.outputs))
-	if err := s.s.Run([]onnx.Value{in}, outs); err != nil {
+	var own []*port
+	defer func() { destroy(own) }()
+	for i, o := range s.outputs {
+		if o.Type != "float16" || s.open[i] {
+			continue // the library allocates, but not halves
+		}
+		p, err := newPort(o, Quant{}, &pin)
+		if err != nil {
+			return err
+		}
+		own, outs[i] = append(own, p), p.value
+	}
+	if err := s.s.Run(values(ins), outs); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadModel, err)
 	}
 	for i, v := range outs {
-		defer func() { _ = v.Destroy() }()
-		s.outputs[i].Shape = s.outputs[i].Shape[:0]
-		for _, d := range v.GetShape() {
-			s.outputs[i].Shape = append(s.outputs[i].Shape, int(d))
+		if s.outputs[i].Type == "float16" && !s.open[i] {
+			continue
 		}
-		if count(s.outputs[i].Shape) > maxElements {
+		shape, _, err := numbers(v, Quant{})
+		if err != nil {
+			return fmt.Errorf("%w: output %s: %w", ErrBadModel, s.outputs[i], err)
+		}
+		s.outputs[i].Shape = shape
+		none := s.open[i] && slices.Contains(shape, 0)
+		if count(shape) > maxElements && !none {
 			return fmt.Errorf("%w: output %s is empty or too large", ErrBadModel, s.outputs[i])
 		}
 	}
 	return nil
+}
+
+// inputPorts allocates the inputs in the session's order: the picture, then
+// those with fixed values.
+func (s *Session) inputPorts(pin *runtime.Pinner) ([]*port, error) {
+	p, err := newPort(s.input, Quant{}, pin)
+	if err != nil {
+		return nil, err
+	}
+	ports := []*port{p}
+	for i, e := range s.extra {
+		p, err := newPort(e, Quant{}, pin)
+		if err != nil {
+			return ports, err
+		}
+		ports = append(ports, p)
+		for k, v := range s.values[i] {
+			p.data[k] = float32(v)
+		}
+		if p.encode != nil {
+			p.encode()
+		}
+	}
+	return ports, nil
+}
+
+func values(ports []*port) []onnx.Value {
+	out := make([]onnx.Value, len(ports))
+	for i, p := range ports {
+		out[i] = p.value
+	}
+	return out
+}
+
+func destroy(ports []*port) {
+	for _, p := range ports {
+		_ = p.value.Destroy()
+	}
 }
 
 func shape64(s []int) onnx.Shape {
@@ -211,11 +236,13 @@ func shape64(s []int) onnx.Shape {
 	return out
 }
 
-// Input returns name and size of the input: [1 3 height width].
+// Input returns name and size of the picture: [1 3 height width], or as the
+// layout says.
 func (s *Session) Input() Info { return s.input }
 
-// Outputs returns names and sizes of the outputs in the model's order. The
-// caller must not modify it.
+// Outputs returns names and sizes of the outputs, in the order of the
+// configuration or the model. A size that depends on the picture is that of an
+// empty one. The caller must not modify it.
 func (s *Session) Outputs() []Info { return s.outputs }
 
 // Close frees the model. It is an error while Buffers are open. A second call
@@ -238,101 +265,4 @@ func (s *Session) Close() error {
 		return fmt.Errorf("close onnx session: %w", err)
 	}
 	return nil
-}
-
-// Buffers are the input and output memory of one caller. They are used by one
-// goroutine at a time. Whoever made them closes them.
-type Buffers struct {
-	s       *Session
-	pin     runtime.Pinner
-	in      *onnx.Tensor[float32]
-	outs    []*onnx.Tensor[float32]
-	tensors []vision.Tensor
-	binding *onnx.IoBinding
-}
-
-// NewBuffers allocates memory for one caller; Run allocates none.
-func (s *Session) NewBuffers() (*Buffers, error) {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return nil, ErrClosed
-	}
-	s.buffers++
-	s.mu.Unlock()
-	b := &Buffers{s: s}
-	if err := b.bind(); err != nil {
-		b.Close()
-		return nil, fmt.Errorf("onnx buffers: %w", err)
-	}
-	return b, nil
-}
-
-func (b *Buffers) bind() (err error) {
-	if b.binding, err = b.s.s.CreateIoBinding(); err != nil {
-		return err
-	}
-	if b.in, err = b.tensor(b.s.input); err != nil {
-		return err
-	}
-	if err = b.binding.BindInput(b.s.input.Name, b.in); err != nil {
-		return err
-	}
-	for _, o := range b.s.outputs {
-		t, err := b.tensor(o)
-		if err != nil {
-			return err
-		}
-		b.outs = append(b.outs, t)
-		b.tensors = append(b.tensors, vision.Tensor{Name: o.Name, Shape: o.Shape, Data: t.GetData()})
-		if err := b.binding.BindOutput(o.Name, t); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// tensor allocates Go memory and pins it, as the library keeps its address.
-func (b *Buffers) tensor(i Info) (*onnx.Tensor[float32], error) {
-	data := make([]float32, count(i.Shape))
-	b.pin.Pin(&data[0])
-	return onnx.NewTensor(shape64(i.Shape), data)
-}
-
-// Input returns the memory to fill before Run: [1 3 height width], width
-// fastest.
-func (b *Buffers) Input() []float32 { return b.in.GetData() }
-
-// Run runs the model on b's input. The result is b's own memory, valid until
-// the next Run with b or its Close. It blocks for the inference's whole time
-// on the calling thread.
-func (s *Session) Run(b *Buffers) ([]vision.Tensor, error) {
-	if b.binding == nil || b.s != s {
-		return nil, fmt.Errorf("run model: %w", ErrClosed)
-	}
-	if err := s.s.RunWithBinding(b.binding); err != nil {
-		return nil, fmt.Errorf("run model: %w", err)
-	}
-	return b.tensors, nil
-}
-
-// Close frees the memory. It is safe to call twice.
-func (b *Buffers) Close() {
-	if b.s == nil {
-		return
-	}
-	if b.binding != nil {
-		_ = b.binding.Destroy()
-	}
-	if b.in != nil {
-		_ = b.in.Destroy()
-	}
-	for _, t := range b.outs {
-		_ = t.Destroy()
-	}
-	b.pin.Unpin()
-	b.s.mu.Lock()
-	b.s.buffers--
-	b.s.mu.Unlock()
-	*b = Buffers{}
 }
