@@ -87,6 +87,7 @@ type benchRun struct {
 	Decoded    uint64  `json:"frames_decoded"`
 	Inferences uint64  `json:"inferences"`
 	Held       uint64  `json:"looks_without_motion"`
+	Dozed      uint64  `json:"units_not_decoded"` // as nothing moved
 	Dropped    uint64  `json:"frames_dropped"`
 	CPUSeconds float64 `json:"cpu_seconds"` // of this process: no simulator, no database
 
