@@ -16,7 +16,10 @@ import (
 	"github.com/xacam/xacam/events"
 	"github.com/xacam/xacam/events/lifecycle"
 	"github.com/xacam/xacam/events/schedule"
+	"github.com/xacam/xacam/vision"
+	"github.com/xacam/xacam/vision/behaviour"
 	"github.com/xacam/xacam/vision/camera"
+	"github.com/xacam/xacam/vision/geom"
 )
 
 // design is the example of the design document.
@@ -146,6 +149,9 @@ rules:
   - {name: d, kind: line_crossing, line: khong-co, direction: up, margin: wide}
   - {name: e, kind: line_crossing}
   - {name: f, kind: intrusion, zone: no-on, since: 2026-01-01}
+  - {name: g, kind: intrusion, zone: no-on, min_size: 0.5, max_size: 0.2, max_per_minute: -2, clear: 0, hold: 3}
+  - {name: h, kind: intrusion, zone: no-on, min_size: -1, max_size: 2, max_per_minute: 20000, mode: enter, clear: 3}
+  - {name: i, kind: line_crossing, line: diem, clear: 3}
 `)
 	err := f.Validate()
 	require.Error(t, err)
@@ -170,7 +176,7 @@ rules:
 		"lines.diem: from and to are the same point",
 		"masks[0]: point 2 is outside of the picture (0 to 1)",
 		"calibration: points determine no mapping",
-		`rules[0].kind: "nope" is not one of [intrusion line_crossing]`,
+		fmt.Sprintf(`rules[0].kind: "nope" is not one of %v`, behaviour.Kinds()),
 		`rules[1].name: "a" is used twice`,
 		"rules[1].zone: is required",
 		"rules[2].name: must be",
@@ -181,13 +187,22 @@ rules:
 		`rules[2].zone: "khong-co" is not one of the camera's zones`,
 		"rules[3].line: a rule of kind intrusion has no line",
 		"rules[3].after: must be a number (s) from 0 to 86400",
-		"rules[3].direction: is not a parameter of this kind; it has after, mode",
+		"rules[3].direction: is not a parameter of this kind; it has after, clear, mode",
 		`rules[3].mode: "sideways" is not one of [inside enter exit]`,
 		`rules[4].line: "khong-co" is not one of the camera's lines`,
 		`rules[4].direction: "up" is not one of [a_to_b b_to_a any]`,
 		"rules[4].margin: must be a number from 0 to 2",
 		"rules[5].line: is required",
 		`rules[6]: parameter "since" must be made of`,
+		"rules[7].max_size: 0.2 is less than min_size 0.5",
+		"rules[7].max_per_minute: -2 must be from 1 to 10000, 0 for the default or -1 for no limit",
+		"rules[7].clear: must be a number (s) from 1 to 86400",
+		"rules[7].hold: is not a parameter of this kind; it has after, clear, mode",
+		"rules[8].min_size: -1 must be from 0 to 1",
+		"rules[8].max_size: 2 must be from 0 to 1",
+		"rules[8].max_per_minute: 20000 must be",
+		"rules[8].clear: is not for events of one moment",
+		"rules[9].clear: is not a parameter of this kind; it has direction, margin",
 	}
 	got := strings.Split(err.Error(), "\n")
 	for i := range min(len(want), len(got)) {
@@ -379,4 +394,42 @@ func FuzzDecodeJSON(f *testing.F) {
 		}
 		checkRoundTrip(t, c)
 	})
+}
+
+// TestLimits: what all rules have in common reaches the rule and comes back
+// from both formats.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	f := parseOne(t, `
+camera: a
+url: rtsp://h
+zones: {z: {area: [[0,0],[1,0],[1,1],[0,1]]}}
+rules: [{name: x, kind: intrusion, zone: z, after: 0, min_size: 0.1, max_size: 0.4, max_per_minute: 3, clear: 20}]
+`)
+	checkRoundTrip(t, f)
+	p, err := f.Build(camera.Options{})
+	require.NoError(t, err)
+	delays := p.Delays[lifecycle.RuleKey{Kind: "intrusion", Name: "x"}]
+	assert.Equal(t, 20*time.Second, delays.Clear)
+	assert.Zero(t, delays.Hold)
+	assert.Equal(t, 3, delays.MaxPerMinute)
+
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	look := func(height float64, seen time.Time) int {
+		at = at.Add(200 * time.Millisecond)
+		if seen.IsZero() {
+			seen = at
+		}
+		return len(p.Behaviours[0].Observe(&vision.Scene{At: at, Tracks: []vision.Track{{
+			ID: 1, Label: "person", Score: .8, Seen: seen,
+			Box: geom.Box{Min: geom.Point{X: .5, Y: .5 - height}, Max: geom.Point{X: .6, Y: .5}},
+		}}}))
+	}
+	assert.Zero(t, look(.09, time.Time{}), "too small")
+	assert.Equal(t, 1, look(.101, time.Time{}))
+	assert.Equal(t, 1, look(.092, time.Time{}), "it fitted, and is not clearly smaller")
+	assert.Equal(t, 1, look(.05, at), "a predicted box says nothing")
+	assert.Equal(t, 1, look(.43, time.Time{}))
+	p.Behaviours[0].Observe(&vision.Scene{At: at.Add(time.Minute)})
+	assert.Zero(t, look(.5, time.Time{}), "too large")
 }
