@@ -55,12 +55,12 @@ type EventConfig struct {
 // maxPairs bounds the pairs of labels and events that are compared at a time.
 const maxPairs = 20_000_000
 
-// ScoreEvents compares events with what really happened. An event tells of a
+// ComputeEvents compares events with what really happened. An event tells of a
 // label when kind and everything that the label names agree and their times
 // meet; each tells of at most one label, so that as many labels as possible are
 // told of, and among these choices with the smallest delays in all. Labels and
 // events are referred to by their indices.
-func ScoreEvents(labels []Label, told []Told, cfg EventConfig) (EventScore, error) {
+func ComputeEvents(labels []Label, told []Told, cfg EventConfig) (EventScore, error) {
 	if cfg.Tolerance == 0 {
 		cfg.Tolerance = 2 * time.Second
 	}
@@ -68,7 +68,7 @@ func ScoreEvents(labels []Label, told []Told, cfg EventConfig) (EventScore, erro
 		cfg.MinIoU = 0.3
 	}
 	if cfg.Tolerance < 0 || !(cfg.MinIoU > 0 && cfg.MinIoU <= 1) {
-		return EventScore{}, errors.New("score events: the tolerance must not be negative, and the overlap above 0 and at most 1")
+		return EventScore{}, errors.New("compute events: the tolerance must not be negative, and the overlap above 0 and at most 1")
 	}
 	m := matcher{cfg: cfg, labels: labels, told: told, byEvent: make([]int, len(told))}
 	for i := range m.byEvent {
@@ -108,7 +108,7 @@ func (m *matcher) match() error {
 				break
 			}
 			if compared++; compared > maxPairs {
-				return errors.New("score events: too many labels and events to compare; split the recording")
+				return errors.New("compute events: too many labels and events to compare; split the recording")
 			}
 			if m.agree(&m.labels[l], &m.told[e]) {
 				m.near[l] = append(m.near[l], e)
@@ -221,8 +221,6 @@ type EventCounts struct {
 	Labels int // that must be told of
 	Events int // that count: right and false ones
 	Right  int // labels told of, and events that tell of one
-	Missed int
-	False  int
 	Twice  int // of the false ones, those that tell of something another event tells of already
 
 	// Delays of the right ones; negative before it was due.
@@ -230,6 +228,12 @@ type EventCounts struct {
 
 	delays []time.Duration
 }
+
+// Missed returns how many labels no event tells of.
+func (c *EventCounts) Missed() int { return c.Labels - c.Right }
+
+// Wrong returns how many events are false.
+func (c *EventCounts) Wrong() int { return c.Events - c.Right }
 
 // Precision returns the share of events that are right, in [0,1]; 1 without any.
 func (c *EventCounts) Precision() float64 { return share(c.Right, c.Events) }
@@ -266,19 +270,19 @@ type EventFalse struct {
 	Twice int // label that another event tells of already, else -1
 }
 
-// EventScore is what ScoreEvents found.
+// EventScore is what ComputeEvents found.
 type EventScore struct {
 	EventCounts // of everything
 	// Groups are the kinds in alphabetical order, each followed by its rules
 	// where there are several. A missed label that names no rule counts for
 	// its kind only.
-	Groups []EventGroup
-	Pairs  []EventPair  // by the time of the label
-	Missed []int        // labels by time
-	False  []EventFalse // by time
+	Groups  []EventGroup
+	Pairs   []EventPair  // by the time of the label
+	NotTold []int        // labels that were missed, by time
+	False   []EventFalse // by time
 }
 
-// score counts; see ScoreEvents.
+// score counts; see ComputeEvents.
 func (m *matcher) score() EventScore {
 	var out EventScore
 	byLabel := make(map[int]int)
@@ -309,8 +313,8 @@ func (m *matcher) score() EventScore {
 			out.Pairs = append(out.Pairs, EventPair{l, e, m.delay(l, e)})
 			count(label.Kind, m.told[e].Rule, func(c *EventCounts) { c.right(m.delay(l, e)) })
 		default:
-			out.Missed = append(out.Missed, l)
-			count(label.Kind, label.Rule, func(c *EventCounts) { c.Labels++; c.Missed++ })
+			out.NotTold = append(out.NotTold, l)
+			count(label.Kind, label.Rule, func(c *EventCounts) { c.Labels++ })
 		}
 	}
 	for e := range m.told {
@@ -321,7 +325,6 @@ func (m *matcher) score() EventScore {
 		out.False = append(out.False, f)
 		count(m.told[e].Kind, m.told[e].Rule, func(c *EventCounts) {
 			c.Events++
-			c.False++
 			if f.Twice >= 0 {
 				c.Twice++
 			}
@@ -349,7 +352,7 @@ func (m *matcher) score() EventScore {
 
 func (m *matcher) sort(s *EventScore) {
 	slices.SortStableFunc(s.Pairs, func(a, b EventPair) int { return m.labels[a.Label].From.Compare(m.labels[b.Label].From) })
-	slices.SortStableFunc(s.Missed, func(a, b int) int { return m.labels[a].From.Compare(m.labels[b].From) })
+	slices.SortStableFunc(s.NotTold, func(a, b int) int { return m.labels[a].From.Compare(m.labels[b].From) })
 	slices.SortStableFunc(s.False, func(a, b EventFalse) int { return m.told[a.Event].From.Compare(m.told[b.Event].From) })
 }
 

@@ -1,5 +1,6 @@
-// Package score measures detectors and trackers against annotated truth: AP,
-// HOTA, IDF1 and CLEAR MOT, each as the reference implementation computes it.
+// Package score measures detectors, trackers and events against annotated truth:
+// AP, HOTA, IDF1 and CLEAR MOT, each as the reference implementation computes it,
+// and precision, recall and delay of events.
 package score
 
 import (
