@@ -47,6 +47,7 @@ var imports = map[string][]string{
 	"vision/motion":    {"streams/media", "vision", "vision/geom"},
 	"vision/ort":       {"streams/media", "vision"},
 	"vision/prep":      {"models", "streams/media", "vision", "vision/geom"},
+	"vision/riders":    {"streams/media", "vision", "vision/geom"},
 	"vision/score":     {"vision", "vision/geom", "vision/mot", "vision/track"},
 	"vision/track":     {"vision", "vision/geom"},
 

@@ -241,6 +241,8 @@ type trackJSON struct {
 	Score float64    `json:"score"`
 	Box   [4]float64 `json:"box"` // x0, y0, x1, y1 in [0,1]
 	Seen  bool       `json:"seen"`
+
+	Carrier uint64 `json:"carrier,omitempty"` // ID of the vehicle that a rider is on
 }
 
 func (r *replayer) look(l *pipeline.Look) error {
@@ -256,7 +258,7 @@ func (r *replayer) look(l *pipeline.Look) error {
 		for i := range l.Scene.Tracks {
 			t := &l.Scene.Tracks[i]
 			line.Tracks = append(line.Tracks, trackJSON{
-				ID: t.ID, Class: t.Label, Score: round4(t.Score), Seen: !t.Coasting(l.Scene.At),
+				ID: t.ID, Class: t.Label, Score: round4(t.Score), Seen: !t.Coasting(l.Scene.At), Carrier: t.Carrier,
 				Box: [4]float64{round4(t.Box.Min.X), round4(t.Box.Min.Y), round4(t.Box.Max.X), round4(t.Box.Max.Y)},
 			})
 		}
