@@ -54,4 +54,9 @@ void xav_rotate(const uint8_t *src, int stride, int w, int h, int bpp, int degre
 // format that has no luma plane of its own.
 int xav_gray(const AVFrame *f, uint8_t *dst, int w, int h);
 
+// Resamples the part of the frame at x, y of w × h pixels, fractions allowed,
+// into dw × dh packed BGR pixels. Returns 1, or 0 for a pixel format that it
+// does not know, and without memory.
+int xav_crop(const AVFrame *f, double x, double y, double w, double h, uint8_t *dst, int dw, int dh);
+
 #endif
