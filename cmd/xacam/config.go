@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/schedule"
 )
 
 // Config is the server's own file, xacam.yaml. Cameras and rules are not in
@@ -29,7 +30,8 @@ type Config struct {
 	Log       LogConfig       `yaml:"log"`
 
 	location *time.Location // of Commune.TimeZone, set by validate
-	models   string         // folder of model files; "" is that of Data
+	holidays schedule.Holidays
+	models   string // folder of model files; "" is that of Data
 }
 
 // DatabaseConfig says where events are kept.
@@ -43,6 +45,10 @@ type CommuneConfig struct {
 	Code     string `yaml:"code"`
 	Name     string `yaml:"name"`
 	TimeZone string `yaml:"time_zone"`
+
+	// Holidays are days for the words "holiday" and "!holiday" of schedules; see
+	// schedule.ParseHolidays.
+	Holidays []string `yaml:"holidays"`
 }
 
 // InferenceConfig tunes the detector.
@@ -62,7 +68,7 @@ func defaultConfig() *Config {
 	return &Config{
 		Listen:    "127.0.0.1:8080",
 		Data:      "/var/lib/xacam",
-		Commune:   CommuneConfig{Code: "31615", Name: "Xã An Thạnh", TimeZone: "Asia/Ho_Chi_Minh"},
+		Commune:   CommuneConfig{Code: "31615", Name: "Xã An Thạnh", TimeZone: "Asia/Ho_Chi_Minh", Holidays: []string{"01-01", "04-30", "05-01", "09-02"}},
 		Inference: InferenceConfig{Model: "yolox-nano"},
 		Log:       LogConfig{Level: "info", Format: "text"},
 	}
@@ -132,6 +138,9 @@ func (c *Config) validate() error {
 	var err error
 	if c.location, err = time.LoadLocation(c.Commune.TimeZone); err != nil || c.Commune.TimeZone == "" {
 		bad("commune.time_zone", "%q is not a time zone name, such as Asia/Ho_Chi_Minh", c.Commune.TimeZone)
+	}
+	if c.holidays, err = schedule.ParseHolidays(c.Commune.Holidays); err != nil {
+		bad("commune.holidays", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	if c.Inference.Workers < 0 || c.Inference.Workers > 256 {
 		bad("inference.workers", "%d is not between 0 (one a core) and 256", c.Inference.Workers)

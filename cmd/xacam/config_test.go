@@ -40,7 +40,7 @@ func TestConfigFile(t *testing.T) {
 listen: "[::1]:9000"
 data: here
 database: {dsn: "postgres://xacam:`+password+`@db/xacam", binaries: /opt/pg/bin}
-commune: {code: "00001", name: X, time_zone: UTC}
+commune: {code: "00001", name: X, time_zone: UTC, holidays: [12-24, 2027-04-16, 2027-02-05..2027-02-09]}
 inference: {workers: 2, library: /opt/ort.so, model: other}
 log: {level: debug, format: json}
 `)
@@ -49,6 +49,9 @@ log: {level: debug, format: json}
 	assert.Equal(t, filepath.Join(filepath.Dir(path), "here"), c.Data, "relative to the file")
 	assert.Equal(t, "postgres://xacam:"+password+"@db/xacam", c.Database.DSN.Reveal())
 	assert.Equal(t, time.UTC, c.location)
+	assert.Len(t, c.holidays, 7)
+	assert.True(t, c.holidays["2027-02-09"])
+	assert.True(t, c.holidays["12-24"])
 	assert.Equal(t, InferenceConfig{Workers: 2, Library: "/opt/ort.so", Model: "other"}, c.Inference)
 }
 
@@ -58,13 +61,13 @@ func TestConfigListsEveryProblem(t *testing.T) {
 listen: "8080"
 data: ""
 database: {dsn: "mysql://u:`+password+`@h/d"}
-commune: {code: "3161", time_zone: Hanoi}
+commune: {code: "3161", time_zone: Hanoi, holidays: [09-02, 31-12, mùng một]}
 inference: {workers: 999, model: ""}
 log: {level: loud, format: xml}
 `))
-	wellSaid(t, r, exitUsage, 9)
+	wellSaid(t, r, exitUsage, 10)
 	for _, field := range []string{
-		"listen", "data", "database.dsn", "commune.code", "commune.time_zone", "inference.workers", "inference.model", "log.level", "log.format",
+		"listen", "data", "database.dsn", "commune.code", "commune.time_zone", "commune.holidays", "inference.workers", "inference.model", "log.level", "log.format",
 	} {
 		assert.Contains(t, r.stderr, field+": ")
 	}

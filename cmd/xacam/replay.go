@@ -98,6 +98,10 @@ func replay(cmd *cobra.Command, o replayOptions, video string) (err error) {
 	if err != nil {
 		return usagef("--time-zone: %w", err)
 	}
+	holidays, err := schedule.ParseHolidays(defaultConfig().Commune.Holidays)
+	if err != nil {
+		return err
+	}
 	avdec.QuietLog()
 	file, err := avdec.OpenFile(avdec.FileConfig{Path: video, Start: start})
 	if err != nil {
@@ -123,7 +127,7 @@ func replay(cmd *cobra.Command, o replayOptions, video string) (err error) {
 	}
 	p := &plan{
 		slug: cam.Camera, file: cam, source: cam.Source(), place: cam.Place(o.commune), fps: cam.Detect.FPS,
-		model: o.model, detector: det, calendar: schedule.Calendar{Location: loc},
+		model: o.model, detector: det, calendar: schedule.Calendar{Location: loc, Holidays: holidays},
 	}
 	r := &replayer{plan: p, opts: o, file: file, loc: loc}
 	if err := r.run(cmd.Context(), cmd.OutOrStdout()); err != nil {

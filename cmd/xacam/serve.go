@@ -187,7 +187,7 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 		record: newRecorder(store, s.spool.Submit, s.log), now: time.Now, log: s.log,
 	}
 	pl := &planner{
-		commune: s.cfg.Commune.Code, model: s.cfg.Inference.Model, calendar: schedule.Calendar{Location: s.cfg.location},
+		commune: s.cfg.Commune.Code, model: s.cfg.Inference.Model, calendar: schedule.Calendar{Location: s.cfg.location, Holidays: s.cfg.holidays},
 		detectors: s.detectors, faulty: make(map[string]time.Time), now: time.Now,
 	}
 	s.manager = newManager(s.db, pl, d, func() int { return s.spool.Status().Disk }, filepath.Join(s.cfg.Data, "cameras.json"))

@@ -43,7 +43,7 @@ type storm struct {
 	limit   int
 	raised  []time.Time // the latest raised or grouped ones, at most limit, oldest first
 	event   *events.Event
-	since   time.Time // when event began, or was taken over
+	since   time.Time       // when event began, or was taken over
 	count   int             // occurrences that event stands for
 	least   bool            // event is from before a restart
 	members map[string]bool // IDs of grouped occurrences that are not over

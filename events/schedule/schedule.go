@@ -52,7 +52,7 @@ type hours struct{ from, to int }
 // holidays.
 type Calendar struct {
 	Location *time.Location
-	Holidays map[string]bool // "2006-01-02" in local time
+	Holidays Holidays
 }
 
 // local returns t on the local clock.
@@ -99,9 +99,7 @@ type date struct {
 	holiday bool
 }
 
-func dayOf(l time.Time, c Calendar) date {
-	return date{l.Weekday(), c.Holidays[l.Format(time.DateOnly)]}
-}
+func dayOf(l time.Time, c Calendar) date { return date{l.Weekday(), c.Holidays.on(l)} }
 
 func (e entry) on(d date) bool {
 	if d.holiday && (e.holiday || e.noHoliday) {

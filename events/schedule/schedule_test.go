@@ -15,7 +15,7 @@ func vietnam() *time.Location { return time.FixedZone("+07", 7*3600) }
 
 func TestOpen(t *testing.T) {
 	t.Parallel()
-	cal := schedule.Calendar{Location: vietnam(), Holidays: map[string]bool{"2026-09-02": true}} // a Wednesday
+	cal := schedule.Calendar{Location: vietnam(), Holidays: schedule.Holidays{"2026-09-02": true}} // a Wednesday
 	for _, tt := range []struct {
 		schedule   string
 		open       string // local times, separated by commas
@@ -107,6 +107,77 @@ func FuzzParse(f *testing.F) {
 		at := time.Unix(unix%(1<<36), 0)
 		if s.Open(at, schedule.Calendar{Location: vietnam()}) != again.Open(at, schedule.Calendar{Location: vietnam()}) {
 			t.Fatal("another meaning after writing it back")
+		}
+	})
+}
+
+// TestHolidays: holidays of each year, single ones and several days.
+func TestHolidays(t *testing.T) {
+	t.Parallel()
+	h, err := schedule.ParseHolidays([]string{"09-02", "02-29", " 2027-04-16 ", "2026-12-30 .. 2027-01-02"})
+	require.NoError(t, err)
+	cal := schedule.Calendar{Location: vietnam(), Holidays: h}
+	s, err := schedule.Parse("holiday 20:00-02:00")
+	require.NoError(t, err)
+	for text, want := range map[string]bool{
+		"2026-09-02 21:00": true, "2031-09-02 21:00": true, "2026-09-03 01:59": true, "2026-09-03 02:00": false,
+		"2026-09-01 21:00": false, "2028-02-29 21:00": true, "2027-02-28 21:00": false, "2027-03-01 21:00": false,
+		"2027-04-16 20:00": true, "2028-04-16 20:00": false,
+		"2026-12-29 21:00": false, "2026-12-30 21:00": true, "2027-01-02 21:00": true, "2027-01-03 01:00": true, "2027-01-03 21:00": false,
+		"2026-09-02 01:00": false, // the night belongs to the day before
+	} {
+		at, err := time.ParseInLocation("2006-01-02 15:04", text, vietnam())
+		require.NoError(t, err)
+		assert.Equal(t, want, s.Open(at.UTC(), cal), text)
+	}
+	// 17:30 UTC on 1 September is a holiday's 00:30 here.
+	s, err = schedule.Parse("holiday")
+	require.NoError(t, err)
+	assert.True(t, s.Open(time.Date(2026, 9, 1, 17, 30, 0, 0, time.UTC), cal))
+	assert.False(t, s.Open(time.Date(2026, 9, 2, 17, 30, 0, 0, time.UTC), cal))
+
+	for text, want := range map[string]string{
+		"31-12": "is not a day", "2-9": "is not a day", "": "is not a day", "2026-02-30": "is not a day",
+		"2027-02-09..2027-02-05": "ends before it begins", "2020-01-01..2027-02-05": "longer than a year", "09-02..09-03": "is not a day",
+	} {
+		_, err := schedule.ParseHolidays([]string{"01-01", text})
+		require.ErrorContains(t, err, want, text)
+		require.ErrorContains(t, err, "entry 2")
+	}
+	_, err = schedule.ParseHolidays([]string{"2020-01-01..2020-12-31", "2021-01-01..2021-12-31", "2022-01-01..2022-12-31", "2023-01-01..2023-12-31", "2024-01-01..2024-12-31", "2025-01-01..2025-12-31"})
+	require.ErrorContains(t, err, "at most 2000")
+	h, err = schedule.ParseHolidays(nil)
+	require.NoError(t, err)
+	assert.Empty(t, h)
+}
+
+// TestClockPutBack: where clocks are put back an hour counts twice, and where
+// they go forward the hours that do not exist harm nothing.
+func TestClockPutBack(t *testing.T) {
+	t.Parallel()
+	paris, err := time.LoadLocation("Europe/Paris")
+	require.NoError(t, err)
+	s, err := schedule.Parse("sun 02:15-02:45")
+	require.NoError(t, err)
+	cal := schedule.Calendar{Location: paris}
+	first := time.Date(2026, 10, 25, 0, 30, 0, 0, time.UTC) // 02:30 summer time
+	assert.True(t, s.Open(first, cal))
+	assert.True(t, s.Open(first.Add(time.Hour), cal), "02:30 again")
+	assert.False(t, s.Open(first.Add(2*time.Hour), cal))
+	spring := time.Date(2026, 3, 29, 0, 0, 0, 0, time.UTC)
+	for m := range 180 {
+		assert.False(t, s.Open(spring.Add(time.Duration(m)*time.Minute), cal))
+	}
+}
+
+func FuzzParseHolidays(f *testing.F) {
+	f.Add("09-02")
+	f.Add("2027-02-05..2027-02-09")
+	f.Add("0000-01-01..0000-12-31")
+	f.Fuzz(func(t *testing.T, text string) {
+		h, err := schedule.ParseHolidays([]string{text})
+		if (err == nil) == (len(h) == 0) {
+			t.Fatalf("%q: %d days, %v", text, len(h), err)
 		}
 	})
 }

@@ -117,7 +117,7 @@ type Rule struct {
 	// no limit.
 	MaxPerMinute int `yaml:"max_per_minute,omitempty"`
 
-	Params   map[string]any  `yaml:",inline"`                // nil, bool, int, float64, string, []any, map[string]any
+	Params map[string]any `yaml:",inline"` // nil, bool, int, float64, string, []any, map[string]any
 }
 
 // WithDefaults returns f with defaults filled in.

@@ -163,8 +163,17 @@ func (c *Camera) End(ctx context.Context) error {
 		c.scene.Ended = append(c.scene.Ended, c.scene.Tracks[i].ID)
 	}
 	c.scene.Tracks, c.scene.Stills, c.scene.View = nil, nil, nil
-	_, err := c.judge(ctx, nil)
-	return err
+	if _, err := c.judge(ctx, nil); err != nil {
+		return err
+	}
+	changes := c.cfg.Engine.EndGroups()
+	if len(changes) == 0 {
+		return nil
+	}
+	if err := c.cfg.Record(ctx, nil, changes); err != nil {
+		return fmt.Errorf("record events: %w", err)
+	}
+	return nil
 }
 
 // judge shows the scene to the rules and records what changes by it.
