@@ -45,6 +45,9 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	if err == nil {
 		return exitOK
 	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted; nothing was completed")
+	}
 	for line := range strings.Lines(err.Error()) {
 		fmt.Fprintln(stderr, "xacam: "+strings.TrimRight(line, "\n"))
 	}
@@ -77,7 +80,7 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(
 		newDemoCommand(), newServeCommand(), newReplayCommand(), newProbeCommand(), newSimCommand(),
-		newDetectCommand(), newTrackCommand(), newBenchCommand(), newModelsCommand(),
+		newDetectCommand(), newTrackCommand(), newEvalCommand(), newBenchCommand(), newModelsCommand(),
 		newApplyCommand(), newExportCommand(), newCheckConfigCommand(), newMigrateCommand(),
 	)
 	return root
