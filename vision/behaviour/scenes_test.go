@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,7 +88,7 @@ func TestScenes(t *testing.T) {
 		raising := 0
 		for _, path := range paths {
 			golden, _ := os.ReadFile(goldenOf(path))
-			if bytes.Contains(golden, []byte(" raised ")) {
+			if bytes.Contains(golden, []byte(" raised ")) || bytes.Contains(golden, []byte("\ncounted ")) {
 				raising++
 			}
 			t.Run(string(kind)+"/"+strings.TrimSuffix(filepath.Base(path), ".jsonl"), func(t *testing.T) {
@@ -131,6 +133,7 @@ func play(t *testing.T, path string) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "# %s\n", h.Doc)
 	before := map[uint64]vision.Track{}
+	counts := map[string]int{}
 	for lines.Scan() {
 		var m moment
 		require.NoError(t, json.Unmarshal(lines.Bytes(), &m))
@@ -140,10 +143,18 @@ func play(t *testing.T, path string) string {
 		var signals []events.Signal
 		for _, b := range plan.Behaviours {
 			signals = append(signals, b.Observe(s)...)
+			if c, ok := b.(behaviour.Counter); ok {
+				for _, n := range c.TakeCounts() {
+					counts[fmt.Sprintf("%s %s %s %s %s", n.Minute.Sub(h.Start), n.Rule, n.Line, n.Class, n.Direction)] = n.N
+				}
+			}
 		}
 		for _, c := range engine.Step(s.At, signals) {
 			describe(t, &out, h.Start, &c.Event)
 		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(counts)) {
+		fmt.Fprintf(&out, "counted %s: %d\n", what, counts[what])
 	}
 	return out.String()
 }
