@@ -20,7 +20,12 @@ func rule(tb testing.TB) behaviour.Rule {
 	tb.Helper()
 	area, err := geom.NewPolygon(geom.Point{X: .3, Y: .3}, geom.Point{X: .7, Y: .3}, geom.Point{X: .7, Y: .7}, geom.Point{X: .3, Y: .7})
 	require.NoError(tb, err)
+	ground, err := geom.NewHomography(
+		[4]geom.Point{{X: .4, Y: .3}, {X: .6, Y: .3}, {X: .9, Y: .9}, {X: .1, Y: .9}},
+		[4]geom.Point{{X: 0, Y: 20}, {X: 6, Y: 20}, {X: 6, Y: 0}, {X: 0, Y: 0}})
+	require.NoError(tb, err)
 	return behaviour.Rule{
+		Ground: ground,
 		Camera: "cam",
 		Ref:    events.RuleRef{Name: "r", Version: 1},
 		Zones:  []behaviour.Zone{{Name: "z", Area: area}},
@@ -38,7 +43,7 @@ func TestRegistry(t *testing.T) {
 		assert.NotEmpty(t, d.Doc.VI, kind)
 		assert.NotEmpty(t, d.Doc.EN, kind)
 		assert.Contains(t, events.Severities(), d.Severity)
-		_, delays, err := d.New(rule(t), nil)
+		_, delays, err := d.New(rule(t), required(t, d))
 		require.NoError(t, err)
 		assert.Equal(t, d.Delays, delays, "delays of %s with defaults", kind)
 		_, _, err = d.New(rule(t), []byte("no_such_parameter: 1"))
@@ -52,13 +57,36 @@ func TestRegistry(t *testing.T) {
 		for name, p := range properties {
 			p, ok := p.(map[string]any)
 			require.True(t, ok)
-			for _, k := range []string{"type", "description", "x-description-vi", "default"} {
+			value := "default"
+			if p["examples"] != nil {
+				value = "examples"
+			}
+			for _, k := range []string{"type", "description", "x-description-vi", value} {
 				assert.NotEmpty(t, fmt.Sprint(p[k]), "%s of parameter %s of %s", k, name, kind)
 			}
 		}
 	}
 	_, ok := behaviour.Lookup("nope")
 	assert.False(t, ok)
+}
+
+// required returns the parameters without which the kind cannot be, as the
+// examples of its schema have them.
+func required(tb testing.TB, d behaviour.Definition) []byte {
+	tb.Helper()
+	out := map[string]any{}
+	properties, ok := d.Schema()["properties"].(map[string]any)
+	require.True(tb, ok)
+	for name, p := range properties {
+		if p, ok := p.(map[string]any); ok && p["examples"] != nil {
+			examples, ok := p["examples"].([]any)
+			require.True(tb, ok)
+			out[name] = examples[0]
+		}
+	}
+	text, err := json.Marshal(out)
+	require.NoError(tb, err)
+	return text
 }
 
 func TestSchema(t *testing.T) {
@@ -69,6 +97,9 @@ func TestSchema(t *testing.T) {
 	assert.JSONEq(t, `{"type":"object","additionalProperties":false,"properties":{
 		"after":{"type":"number","minimum":0,"maximum":86400,"default":0.5,"x-unit":"s",
 			"description":"How long it must last before it counts","x-description-vi":"Tình trạng phải kéo dài bao lâu mới báo"},
+		"clear":{"type":"number","minimum":1,"maximum":86400,"default":3,"x-unit":"s",
+			"description":"How long the condition must be gone before the event is cleared",
+			"x-description-vi":"Tình trạng phải hết bao lâu thì sự kiện mới kết thúc"},
 		"mode":{"type":"string","enum":["inside","enter","exit"],"default":"inside",
 			"description":"Count being in the zone (inside), going in (enter) or going out (exit)",
 			"x-description-vi":"Báo khi ở trong vùng (inside), đi vào (enter) hay đi ra (exit)"}}}`, string(b))
@@ -237,7 +268,7 @@ func BenchmarkObserve(b *testing.B) {
 			d, _ := behaviour.Lookup(kind)
 			r := rule(b)
 			r.Classes = []string{"person"}
-			behave, _, err := d.New(r, nil)
+			behave, _, err := d.New(r, required(b, d))
 			require.NoError(b, err)
 			at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 			s := &vision.Scene{Camera: "cam"}

@@ -11,7 +11,7 @@ import (
 
 // overrides are parameters that every kind has whose events last: how long the
 // condition must hold and be gone. A kind whose own parameters say the first
-// under another name ("after", "dwell", "hold") has only the second.
+// under another name ("after", "dwell", "over", "hold") has only the second.
 type overrides struct {
 	Hold  Seconds `yaml:"hold" unit:"s" min:"0" max:"86400" doc_vi:"Tình trạng phải kéo dài bao lâu mới báo" doc_en:"How long the condition must hold before the event is raised"`
 	Clear Seconds `yaml:"clear" unit:"s" min:"1" max:"86400" doc_vi:"Tình trạng phải hết bao lâu thì sự kiện mới kết thúc" doc_en:"How long the condition must be gone before the event is cleared"`
@@ -29,7 +29,7 @@ func (d Definition) overrides() overrides {
 	has := func(names ...string) bool {
 		return slices.ContainsFunc(own, func(f paramField) bool { return slices.Contains(names, f.name) })
 	}
-	if !has("hold", "after", "dwell") {
+	if !has("hold", "after", "dwell", "over") {
 		o.offered = append(o.offered, "hold")
 	}
 	if !has("clear") {

@@ -61,6 +61,7 @@ func newParamField(f reflect.StructField) paramField {
 	if s := f.Tag.Get("enum"); s != "" {
 		p.enum = strings.Split(s, "|")
 	}
+	p.example = f.Tag.Get("example")
 	for tag, to := range map[string]*float64{"min": &p.min, "max": &p.max} {
 		if s, ok := f.Tag.Lookup(tag); ok {
 			v, err := strconv.ParseFloat(s, 64)
@@ -89,6 +90,9 @@ func decodeParams[P any](raw []byte, to *P, over *overrides) (map[string]bool, e
 			names = append(names, f.name)
 			node, ok := given[f.name]
 			if !ok {
+				if f.example != "" {
+					errs = append(errs, &events.FieldError{Field: f.name, Reason: "is required; it " + f.wanted()})
+				}
 				continue
 			}
 			delete(given, f.name)
@@ -213,8 +217,7 @@ func jsonType(t reflect.Type) string {
 func (d Definition) Schema() map[string]any {
 	props := make(map[string]any)
 	var required []string
-	v := reflect.ValueOf(d.params)
-	for _, f := range paramFields(v.Type()) {
+	add := func(f paramField, v reflect.Value) {
 		p := f.limits(f.Type)
 		p["description"] = f.Tag.Get("doc_en")
 		p["x-description-vi"] = f.Tag.Get("doc_vi")
@@ -235,6 +238,13 @@ func (d Definition) Schema() map[string]any {
 			p["enum"] = f.enum
 		}
 		props[f.name] = p
+	}
+	v, o := reflect.ValueOf(d.params), d.overrides()
+	for _, f := range paramFields(v.Type()) {
+		add(f, v)
+	}
+	for _, f := range o.fields() {
+		add(f, reflect.ValueOf(o))
 	}
 	out := map[string]any{"type": "object", "additionalProperties": false, "properties": props}
 	if required != nil {
