@@ -100,7 +100,13 @@ func applyCameras(ctx context.Context, s *pgstore.Store, files []camera.File, pr
 			return err
 		}
 	}
-	versions, err := s.PutCameras(ctx, inputs)
+	var versions map[string]int
+	var deleted []string
+	if prune {
+		versions, deleted, err = s.ReplaceCameras(ctx, inputs)
+	} else {
+		versions, err = s.PutCameras(ctx, inputs)
+	}
 	if err != nil {
 		return err
 	}
@@ -113,19 +119,9 @@ func applyCameras(ctx context.Context, s *pgstore.Store, files []camera.File, pr
 			what = "changed"
 		}
 		fmt.Fprintf(w, "%s: %s, version %d\n", in.Slug, what, versions[in.Slug])
-		delete(had, in.Slug)
 	}
-	if !prune {
-		return nil
-	}
-	for _, c := range before {
-		if _, gone := had[c.Slug]; !gone {
-			continue
-		}
-		if err := s.DeleteCamera(ctx, c.Slug); err != nil {
-			return err
-		}
-		fmt.Fprintf(w, "%s: deleted\n", c.Slug)
+	for _, slug := range deleted {
+		fmt.Fprintf(w, "%s: deleted\n", slug)
 	}
 	return nil
 }

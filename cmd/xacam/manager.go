@@ -101,7 +101,7 @@ func (m *manager) Run(ctx context.Context) error {
 	}
 	poll := time.NewTicker(5 * time.Second)
 	defer poll.Stop()
-	adopted, swept := make(map[string]bool), false
+	adopted, swept, away := make(map[string]bool), false, false
 	for {
 		cams, err := m.load(ctx)
 		switch {
@@ -121,9 +121,12 @@ func (m *manager) Run(ctx context.Context) error {
 				adopted[c.Slug] = true
 			}
 		case ctx.Err() == nil && len(m.order) == 0:
-			m.log.WarnContext(ctx, "the database is away, cameras start with what is known from before", "err", err)
+			if !away {
+				m.log.WarnContext(ctx, "the database is away, cameras start with what is known from before", "err", err)
+			}
 			cams = m.remembered()
 		}
+		away = err != nil
 		if cams != nil {
 			m.apply(ctx, cams)
 		}

@@ -60,7 +60,7 @@ func (s *Store) Put(typ, name string, at time.Time, data []byte) (events.Evidenc
 
 func writeAtomic(full string, data []byte) (err error) {
 	dir := filepath.Dir(full)
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := mkdirAll(dir); err != nil {
 		return err
 	}
 	f, err := os.CreateTemp(dir, "*"+tempSuffix)
@@ -79,6 +79,31 @@ func writeAtomic(full string, data []byte) (err error) {
 	if err := os.Rename(f.Name(), full); err != nil {
 		return err
 	}
+	return syncDir(dir)
+}
+
+// mkdirAll makes what is missing of dir and sees to it that it is still there
+// after a power cut: a file is only as safe as the folders above it.
+func mkdirAll(dir string) error {
+	err := os.Mkdir(dir, 0o750)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir:
+		if err := mkdirAll(filepath.Dir(dir)); err != nil {
+			return err
+		}
+		if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	case err != nil:
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
+}
+
+// syncDir makes the names in dir last.
+func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -71,10 +72,21 @@ func (s *Store) PutCamera(ctx context.Context, c CameraInput) (int, error) {
 // PutCameras stores all of the cameras or, after an error, none. It returns
 // their versions by slug. Cameras that are not named stay as they are.
 func (s *Store) PutCameras(ctx context.Context, cameras []CameraInput) (map[string]int, error) {
+	versions, _, err := s.putCameras(ctx, cameras, false)
+	return versions, err
+}
+
+// ReplaceCameras is PutCameras and, in the same transaction, deletes every
+// other camera; it returns their slugs in alphabetical order.
+func (s *Store) ReplaceCameras(ctx context.Context, cameras []CameraInput) (versions map[string]int, deleted []string, err error) {
+	return s.putCameras(ctx, cameras, true)
+}
+
+func (s *Store) putCameras(ctx context.Context, cameras []CameraInput, prune bool) (versions map[string]int, deleted []string, err error) {
 	// One order for everybody, so that two imports do not wait for each other.
 	sorted := slices.SortedStableFunc(slices.Values(cameras), func(a, b CameraInput) int { return cmp.Compare(a.Slug, b.Slug) })
-	versions := make(map[string]int, len(sorted))
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	versions = make(map[string]int, len(sorted))
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		changed := false
 		for i, c := range sorted {
 			if i > 0 && sorted[i-1].Slug == c.Slug {
@@ -87,15 +99,26 @@ func (s *Store) PutCameras(ctx context.Context, cameras []CameraInput) (map[stri
 			versions[c.Slug] = version
 			changed = changed || fresh
 		}
-		if !changed {
+		if prune {
+			rows, err := tx.Query(ctx, "DELETE FROM camera WHERE slug <> ALL (@keep) RETURNING slug",
+				pgx.StrictNamedArgs{"keep": slices.AppendSeq([]string{}, maps.Keys(versions))})
+			if err != nil {
+				return err
+			}
+			if deleted, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+				return err
+			}
+			slices.Sort(deleted)
+		}
+		if !changed && len(deleted) == 0 {
 			return nil
 		}
 		return notifyCameras(ctx, tx)
 	})
 	if err != nil {
-		return nil, classify("store cameras", err)
+		return nil, nil, classify("store cameras", err)
 	}
-	return versions, nil
+	return versions, deleted, nil
 }
 
 // putCamera writes one camera and its rules; fresh is false when nothing

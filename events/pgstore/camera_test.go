@@ -97,6 +97,34 @@ func TestCameras(t *testing.T) {
 	assert.False(t, list[1].Enabled)
 }
 
+// TestReplaceCameras: an import that fails deletes nothing.
+func TestReplaceCameras(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s, _ := open(t)
+	slugs := func() (out []string) {
+		all, err := s.Cameras(ctx)
+		require.NoError(t, err)
+		for _, c := range all {
+			out = append(out, c.Slug)
+		}
+		return out
+	}
+	_, err := s.PutCameras(ctx, []pgstore.CameraInput{{Slug: "a", Spec: []byte(`{}`)}, {Slug: "b", Spec: []byte(`{}`)}, {Slug: "c", Spec: []byte(`{}`)}})
+	require.NoError(t, err)
+	_, _, err = s.ReplaceCameras(ctx, []pgstore.CameraInput{{Slug: "b", Spec: []byte(`{}`)}, {Slug: "d", Spec: []byte(`[]`)}})
+	require.Error(t, err)
+	require.ElementsMatch(t, []string{"a", "b", "c"}, slugs())
+	versions, deleted, err := s.ReplaceCameras(ctx, []pgstore.CameraInput{{Slug: "b", Spec: []byte(`{}`)}, {Slug: "d", Spec: []byte(`{}`)}})
+	require.NoError(t, err)
+	assert.Equal(t, map[string]int{"b": 1, "d": 1}, versions)
+	assert.Equal(t, []string{"a", "c"}, deleted)
+	require.ElementsMatch(t, []string{"b", "d"}, slugs())
+	_, deleted, err = s.ReplaceCameras(ctx, nil)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"b", "d"}, deleted)
+}
+
 func TestPutCamerasConcurrently(t *testing.T) {
 	t.Parallel()
 	s, dsn := open(t)
