@@ -25,6 +25,7 @@ import (
 	"github.com/xacam/xacam/events/pgstore"
 	"github.com/xacam/xacam/events/schedule"
 	"github.com/xacam/xacam/events/spool"
+	"github.com/xacam/xacam/events/tally"
 	"github.com/xacam/xacam/models"
 	"github.com/xacam/xacam/streams/avdec"
 	"github.com/xacam/xacam/streams/rtsp"
@@ -68,6 +69,7 @@ type server struct {
 	store     *pgstore.Store
 	db        *database
 	spool     *spool.Spool
+	tally     *tally.Writer
 	manager   *manager
 	detectors *detectors
 	media     *os.Root
@@ -99,11 +101,6 @@ func newServer(ctx context.Context, cfg *Config, stderr io.Writer) (_ *server, e
 	store, err := evidence.Open(filepath.Join(cfg.Data, "media"))
 	if err != nil {
 		return nil, err
-	}
-	if n, err := store.Sweep(); err != nil {
-		return nil, err
-	} else if n > 0 {
-		s.log.InfoContext(ctx, "removed half-written pictures of an earlier run", "files", n)
 	}
 	s.listener, err = listen(ctx, cfg.Listen)
 	if err != nil {
@@ -170,6 +167,10 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	if err != nil {
 		return err
 	}
+	s.tally, err = tally.New(tally.Config{Dir: filepath.Join(s.cfg.Data, "spool"), Store: s.db, Log: s.log, Metrics: s.registry})
+	if err != nil {
+		return err
+	}
 	cat, err := models.Open(s.cfg.modelDir())
 	if err != nil {
 		return usagef("models: %w", err)
@@ -184,7 +185,7 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	}
 	d := &deps{
 		scheduler: pipeline.NewScheduler(workers), decoding: semaphore.NewWeighted(int64(runtime.NumCPU())), metrics: pipeline.NewMetrics(s.registry), rtspMetrics: rtsp.NewMetrics(s.registry),
-		record: newRecorder(store, s.spool.Submit, s.log), now: time.Now, log: s.log,
+		record: newRecorder(store, s.spool.Submit, s.log), counted: s.tally.Add, now: time.Now, log: s.log,
 	}
 	pl := &planner{
 		commune: s.cfg.Commune.Code, model: s.cfg.Inference.Model, calendar: schedule.Calendar{Location: s.cfg.location, Holidays: s.cfg.holidays},
@@ -198,8 +199,21 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	s.app.Add("cameras", stageIngest, s.manager.Run)
 	s.app.Add("inference", stageProcess, d.scheduler.Run)
 	d.record.Queue()
+	started := time.Now()
+	s.app.Add("clean-up", stageIngest, func(ctx context.Context) error {
+		n, err := store.Sweep(ctx, started)
+		switch {
+		case err != nil:
+			s.log.WarnContext(ctx, "half-written pictures of an earlier run could not be removed", "err", err)
+		case n > 0:
+			s.log.InfoContext(ctx, "removed half-written pictures of an earlier run", "files", n)
+		}
+		<-ctx.Done()
+		return nil
+	})
 	s.app.Add("snapshots", stageRecord, d.record.Run)
 	s.app.Add("events", stageDeliver, s.spool.Run)
+	s.app.Add("counts", stageDeliver, s.tally.Run)
 	s.app.Add("database schema", stageServe, s.db.Run)
 	s.app.Add("configuration watch", stageServe, func(ctx context.Context) error {
 		return s.db.Watch(ctx, pgstore.CameraChanges, s.manager.Wake)
@@ -237,7 +251,7 @@ func (s *server) newAPI() (*api.Server, error) {
 	}
 	s.media = root
 	return api.New(api.Config{
-		Events: s.db, Cameras: s.manager, Media: root, Listener: s.listener,
+		Events: s.db, Cameras: s.manager, Counts: s.db, Media: root, Listener: s.listener,
 		Watch:  func(ctx context.Context, wake func()) error { return s.db.Watch(ctx, pgstore.EventChanges, wake) },
 		Health: s.health, Registry: s.registry, Log: s.log, Location: s.cfg.location,
 		Kinds: append(behaviour.Kinds(), events.KindCameraOffline),

@@ -6,6 +6,7 @@
 package evidence
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -126,17 +127,28 @@ func (s *Store) Open(ref events.EvidenceRef) (*os.File, error) {
 	return f, nil
 }
 
-// Sweep removes what a crash left half written, and returns how many files.
-// Call it before the first Put.
-func (s *Store) Sweep() (removed int, err error) {
+// Sweep removes what a crash left half written before the given time, and
+// returns how many files. It goes through the whole folder and may take long;
+// Put and Open may be called meanwhile.
+func (s *Store) Sweep(ctx context.Context, before time.Time) (removed int, err error) {
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
 		return 0, fmt.Errorf("sweep the media folder: %w", err)
 	}
 	defer root.Close()
 	err = fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(p, tempSuffix) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // gone meanwhile
+			return nil
+		case err != nil:
 			return err
+		case ctx.Err() != nil:
+			return fs.SkipAll
+		case d.IsDir() || !strings.HasSuffix(p, tempSuffix):
+			return nil
+		}
+		if info, err := d.Info(); err != nil || !info.ModTime().Before(before) {
+			return nil //nolint:nilerr // it is being written, or has got its name
 		}
 		removed++
 		return root.Remove(p)
