@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -183,9 +184,9 @@ func (r *detectionResult) print(w io.Writer) error {
 	cell := func(v *float64) string { return figure(orNone(v)) }
 	rows := [][]string{{"class", "objects", "found", "AP50", "AP75", "AP50:95", "AR100"}}
 	for _, k := range r.Classes {
-		rows = append(rows, []string{k.Category, fmt.Sprint(k.Objects), fmt.Sprint(k.Detections), cell(k.AP50), cell(k.AP75), cell(k.AP), cell(k.AR100)})
+		rows = append(rows, []string{k.Category, strconv.Itoa(k.Objects), strconv.Itoa(k.Detections), cell(k.AP50), cell(k.AP75), cell(k.AP), cell(k.AR100)})
 	}
-	rows = append(rows, []string{"all", fmt.Sprint(r.Objects), fmt.Sprint(r.Detections), cell(r.AP50), cell(r.AP75), cell(r.AP), cell(r.AR100)})
+	rows = append(rows, []string{"all", strconv.Itoa(r.Objects), strconv.Itoa(r.Detections), cell(r.AP50), cell(r.AP75), cell(r.AP), cell(r.AR100)})
 	if err := table(w, rows, 1); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -164,7 +165,7 @@ func (r *eventsReport) print(w io.Writer) error {
 	row := func(kind, rule string, c *score.EventCounts) []string {
 		out := []string{kind, rule}
 		for _, n := range []int{c.Labels, c.Events, c.Right, c.Missed(), c.Wrong(), c.Twice} {
-			out = append(out, fmt.Sprint(n))
+			out = append(out, strconv.Itoa(n))
 		}
 		out = append(out, figure(c.Precision()), figure(c.Recall()), figure(c.F1()))
 		if c.Right == 0 {

@@ -136,7 +136,9 @@ func parseLabels(b []byte, lines bool, start time.Time) (labels, error) {
 			err = errors.New("there is nothing in it")
 		}
 	}
-	if err != nil {
+	if wrong := (*yaml.TypeError)(nil); errors.As(err, &wrong) {
+		return labels{}, joinTypeErrors(wrong)
+	} else if err != nil {
 		return labels{}, err
 	}
 	out := labels{start: start}
@@ -154,6 +156,16 @@ func parseLabels(b []byte, lines bool, start time.Time) (labels, error) {
 		out.events = append(out.events, r.label(fmt.Sprintf("events[%d].", i), &file.Events[i]))
 	}
 	return out, errors.Join(r.errs...)
+}
+
+// joinTypeErrors says what YAML's decoder says, without the names of Go types.
+func joinTypeErrors(e *yaml.TypeError) error {
+	var errs []error
+	for _, text := range e.Errors {
+		text, _, _ = strings.Cut(text, " in type main.")
+		errs = append(errs, errors.New(text))
+	}
+	return errors.Join(errs...)
 }
 
 func labelLines(b []byte) ([]eventLabel, error) {

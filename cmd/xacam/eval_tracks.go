@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -286,7 +287,7 @@ func printTracks(w io.Writer, r trackResult) error {
 			row = append(row, fmt.Sprintf("%.2f", 100*v))
 		}
 		for _, n := range []int{t.IDSW, t.Frag, t.MT, t.PT, t.ML, t.FP, t.FN} {
-			row = append(row, fmt.Sprint(n))
+			row = append(row, strconv.Itoa(n))
 		}
 		rows = append(rows, row)
 	}
