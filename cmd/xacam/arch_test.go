@@ -30,6 +30,7 @@ var imports = map[string][]string{
 	"events/lifecycle": {"events"},
 	"events/schedule":  {},
 	"events/spool":     {"events"},
+	"events/tally":     {"events"},
 	"events/wire":      {"events"},
 	"events/evidence":  {"events"},
 	"vision":           {"streams/media", "vision/geom"},
@@ -49,12 +50,17 @@ var imports = map[string][]string{
 	"vision/prep":      {"models", "streams/media", "vision", "vision/geom"},
 	"vision/riders":    {"streams/media", "vision", "vision/geom"},
 	"vision/score":     {"vision", "vision/geom", "vision/mot", "vision/track"},
+	"vision/still":     {"streams/media", "vision", "vision/geom"},
 	"vision/track":     {"vision", "vision/geom"},
+	"vision/tracklog":  {"vision", "vision/geom"},
 
 	// Level 3: where things meet.
 	"api":              {"events", "events/wire"},
 	"events/pgcluster": {},
 	"events/pgstore":   {"events"},
+	"vision/backtest": {
+		"events", "events/lifecycle", "events/schedule", "vision", "vision/behaviour", "vision/camera", "vision/tracklog",
+	},
 	"vision/detect": {
 		"models", "streams/media", "vision", "vision/family", "vision/geom", "vision/ort", "vision/prep",
 	},
@@ -67,7 +73,7 @@ var imports = map[string][]string{
 	"events/eventstest":  {"events", "events/pgcluster", "events/pgstore"},
 	"streams/streamtest": {"streams/media", "streams/sim"},
 	"vision/ort/orttest": {"vision", "vision/ort"},
-	"vision/visiontest":  {"streams/media", "vision"},
+	"vision/visiontest":  {"streams/media", "vision", "vision/geom"},
 
 	// Level 4: the binary.
 	"cmd": {"*"},

@@ -202,11 +202,15 @@ func (g *storms) over(id string, at time.Time) {
 // stable order; with all true, every one.
 func (g *storms) ended(at time.Time, all bool) []events.Event {
 	var out []events.Event
-	for _, rule := range slices.SortedFunc(maps.Keys(g.by), compareRules) {
-		s := g.by[rule]
-		if s.event == nil {
-			continue
+	var grouping []RuleKey // mostly none: this runs with every picture
+	for rule, s := range g.by {
+		if s.event != nil {
+			grouping = append(grouping, rule)
 		}
+	}
+	slices.SortFunc(grouping, compareRules)
+	for _, rule := range grouping {
+		s := g.by[rule]
 		calm := len(s.members) == 0 && at.Sub(s.last) >= stormCalm
 		long := at.Sub(s.since) >= stormLongest
 		if !calm && !long && !all {
