@@ -41,6 +41,8 @@ type Config struct {
 	Cameras CameraReader
 	Media   *os.Root // evidence files, in which EvidenceRef.Path is looked up; the caller closes it after Run
 
+	Counts CountReader // what was counted; nil where nothing is
+
 	Listener net.Listener // where Run serves, a loopback address; may be nil when only Handler is used. Run closes it
 	// Watch calls wake soon after commits until ctx ends, so that a stream need
 	// not wait for the next poll. Several commits may be one call, and one may
@@ -53,8 +55,10 @@ type Config struct {
 	Registry *prometheus.Registry // what /metrics shows and where the package's own metrics go; nil makes a private one
 	Log      *slog.Logger         // nil discards
 
-	Location *time.Location // of the times in events; nil is UTC
-	Kinds    []events.Kind  // kinds that the filter accepts; empty accepts every well-formed one
+	Location *time.Location // of the times in events, and of the days of counts; nil is UTC
+	// Now is the wall clock, which says what today is; nil is time.Now.
+	Now   func() time.Time
+	Kinds []events.Kind // kinds that the filter accepts; empty accepts every well-formed one
 	// Hosts lists the host names, without port, that a request may be addressed
 	// to. Any other Host header is refused: a page on another site whose name
 	// was pointed at this machine must not read the API (DNS rebinding).
@@ -84,6 +88,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Location == nil {
 		c.Location = time.UTC

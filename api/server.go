@@ -28,6 +28,7 @@ const (
 	pathSnapshot = "/api/v1/events/:id/snapshot"
 	pathCameras  = "/api/v1/cameras"
 	pathCamera   = "/api/v1/cameras/:slug"
+	pathCounts   = "/api/v1/counts"
 	pathOpenAPI  = "/api/v1/openapi.yaml"
 	pathHealth   = "/healthz"
 	pathReady    = "/readyz"
@@ -78,6 +79,7 @@ func New(cfg Config) (*Server, error) {
 		pathSnapshot: s.getSnapshot,
 		pathCameras:  s.listCameras,
 		pathCamera:   s.getCamera,
+		pathCounts:   s.listCounts,
 		pathOpenAPI:  s.getOpenAPI,
 		pathHealth:   s.getHealth,
 		pathReady:    s.getReady,
@@ -171,7 +173,7 @@ func (s *Server) index(c *gin.Context) {
 	s.writeJSON(c, http.StatusOK, map[string]any{
 		"name": "xacam",
 		"addresses": map[string]string{
-			"openapi": pathOpenAPI, "events": pathEvents, "stream": pathStream, "cameras": pathCameras,
+			"openapi": pathOpenAPI, "events": pathEvents, "stream": pathStream, "cameras": pathCameras, "counts": pathCounts,
 			"health": pathHealth, "ready": pathReady, "metrics": pathMetrics,
 		},
 	})

@@ -45,7 +45,7 @@ func TestContractListsParameters(t *testing.T) {
 	t.Parallel()
 	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
 	require.NoError(t, err)
-	for path, want := range map[string][]string{pathEvents: listParams(), pathStream: streamParams()} {
+	for path, want := range map[string][]string{pathEvents: listParams(), pathStream: streamParams(), pathCounts: countParams()} {
 		var got []string
 		for _, p := range doc.Paths.Find(path).Get.Parameters {
 			if p.Value.In == "query" {

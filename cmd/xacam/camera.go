@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -56,6 +57,7 @@ type deps struct {
 	metrics     *pipeline.Metrics
 	rtspMetrics *rtsp.Metrics
 	record      *recorder
+	counted     func([]events.Count) // nil counts nothing
 	now         func() time.Time
 	log         *slog.Logger
 }
@@ -156,7 +158,7 @@ func (r *runner) analyse(ctx context.Context) error {
 	var feed *pipeline.Feed
 	cam, err := r.plan.newCamera(analysis{
 		mood:   func(m pipeline.Mood) { feed.SetMood(m) },
-		record: r.deps.record.Record, look: r.looked, metrics: r.deps.metrics, now: r.deps.now, aspect: r.aspect(),
+		record: r.deps.record.Record, counted: r.deps.counted, run: rand.Text(), look: r.looked, metrics: r.deps.metrics, now: r.deps.now, aspect: r.aspect(),
 	}, r.plan.openOf(func(k events.Kind) bool { return k != events.KindCameraOffline }), r.deps.now())
 	if err != nil {
 		return err

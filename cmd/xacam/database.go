@@ -118,6 +118,22 @@ func (d *database) LastSequence(ctx context.Context) (int64, error) {
 	return d.store.LastSequence(ctx)
 }
 
+// PutCounts implements tally.Store.
+func (d *database) PutCounts(ctx context.Context, counts []events.Count) error {
+	if err := d.gate(); err != nil {
+		return err
+	}
+	return d.store.PutCounts(ctx, counts)
+}
+
+// Counts implements api.CountReader.
+func (d *database) Counts(ctx context.Context, f events.CountFilter) ([]events.CountRow, error) {
+	if err := d.gate(); err != nil {
+		return nil, err
+	}
+	return d.store.Counts(ctx, f)
+}
+
 // Cameras implements cameraStore.
 func (d *database) Cameras(ctx context.Context) ([]pgstore.Camera, error) {
 	if err := d.gate(); err != nil {

@@ -119,6 +119,8 @@ func (p *plan) openOf(want func(events.Kind) bool) []events.Event {
 type analysis struct {
 	record  func(context.Context, *media.Frame, []events.Change) error
 	look    func(*pipeline.Look) error
+	counted func([]events.Count) // may be nil
+	run     string               // of the counts, see events.Count
 	mood    func(pipeline.Mood)
 	metrics *pipeline.Metrics
 	now     func() time.Time
@@ -153,6 +155,14 @@ func (p *plan) newCamera(a analysis, open []events.Event, at time.Time) (*pipeli
 	cfg := pipeline.CameraConfig{
 		Name: p.slug, Detector: p.detector, Tracker: tracker, Masks: built.Masks, Enrichers: enrichers, Observers: observers,
 		Engine: engine, Record: a.record, Look: a.look, Mood: a.mood, Now: a.now, Metrics: a.metrics,
+	}
+	if a.counted != nil {
+		cfg.Counted = func(counts []events.Count) {
+			for i := range counts {
+				counts[i].Run = a.run
+			}
+			a.counted(counts)
+		}
 	}
 	if !a.noGate {
 		cfg.Gate, err = pipeline.NewMotionGate(motion.Config{Masks: built.Masks})

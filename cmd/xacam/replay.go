@@ -28,6 +28,7 @@ import (
 type replayOptions struct {
 	data, camera, model, start    string
 	events, tracks, annotate      string
+	counts                        string
 	commune, timeZone, replayOnly string
 	noGate                        bool
 }
@@ -39,7 +40,7 @@ const replayStart = "2026-01-01T00:00:00+07:00"
 func newReplayCommand() *cobra.Command {
 	var o replayOptions
 	cmd := &cobra.Command{
-		Use:   "replay --camera cam.yaml [--model M] [--start RFC3339] [--events F] [--tracks F] [--annotate out.mp4] VIDEO",
+		Use:   "replay --camera cam.yaml [--model M] [--start RFC3339] [--events F] [--tracks F] [--counts F] [--annotate out.mp4] VIDEO",
 		Short: "Run a camera's pipeline on a recording, as fast as it goes, with the same result each time",
 		Args:  usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -54,6 +55,7 @@ func newReplayCommand() *cobra.Command {
 	f.StringVar(&o.start, "start", replayStart, "time of the first picture, RFC 3339")
 	f.StringVar(&o.events, "events", "", "file for the events, one JSON object a line; standard output when not given")
 	f.StringVar(&o.tracks, "tracks", "", "file for the tracks of every picture that was looked at, one JSON object a line")
+	f.StringVar(&o.counts, "counts", "", "file for what the rules of the kind traffic_count counted, one JSON object a line")
 	f.StringVar(&o.annotate, "annotate", "", "MP4 file to draw boxes, zones and events into")
 	f.StringVar(&o.commune, "commune", "31615", "code of the commune, for the events' place")
 	f.StringVar(&o.timeZone, "time-zone", "Asia/Ho_Chi_Minh", "time zone of schedules and times")
@@ -133,6 +135,9 @@ func replay(cmd *cobra.Command, o replayOptions, video string) (err error) {
 	if err := r.run(cmd.Context(), cmd.OutOrStdout()); err != nil {
 		return err
 	}
+	if err := r.counts.write(o.counts, loc); err != nil {
+		return err
+	}
 	return r.summary(cmd.ErrOrStderr(), filepath.Base(video))
 }
 
@@ -145,6 +150,7 @@ type replayer struct {
 
 	events, tracks *bufio.Writer
 	annotated      *annotator
+	counts         totals
 
 	frames, looks, held, changes int
 	video                        time.Duration
@@ -178,7 +184,7 @@ func (r *replayer) run(ctx context.Context, stdout io.Writer) (err error) {
 			aspect = 1 / aspect
 		}
 	}
-	cam, err := r.plan.newCamera(analysis{record: r.record, look: r.look, aspect: aspect, noGate: r.opts.noGate}, nil, time.Time{})
+	cam, err := r.plan.newCamera(analysis{record: r.record, counted: r.counts.add, look: r.look, aspect: aspect, noGate: r.opts.noGate}, nil, time.Time{})
 	if err != nil {
 		return err
 	}
