@@ -72,6 +72,7 @@ type Look struct {
 	Detections []vision.Detection
 	Scene      *vision.Scene
 	Changes    []events.Change
+	Standing   func() []lifecycle.Standing // what the rules wait for now, and what they have raised
 }
 
 // Camera analyses one camera. It is used by one goroutine at a time, which the
@@ -108,7 +109,7 @@ func (c *Camera) Step(ctx context.Context, f *media.Frame) error {
 	if err != nil {
 		return err
 	}
-	look := Look{Frame: f, Held: quiet}
+	look := Look{Frame: f, Held: quiet, Standing: c.cfg.Engine.Standing}
 	c.rested(at)
 	c.scene = vision.Scene{Camera: c.cfg.Name, At: at, Held: quiet, Aspect: aspect(f.Picture)}
 	if quiet {
