@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -89,7 +91,7 @@ func New(rt *ort.Runtime, cfg Config) (*Detector, error) {
 	}
 	d := &Detector{
 		cfg: cfg, closed: make(chan struct{}), free: make(chan *slot, cfg.Workers),
-		params:  family.Params{MinScore: cfg.MinScore, NMS: cfg.NMS, Labels: cfg.Manifest.Labels},
+		params:  family.Params{MinScore: cfg.MinScore, NMS: cfg.NMS, Labels: cfg.Manifest.Labels, Params: cfg.Manifest.Params},
 		metrics: newMetrics(cfg.Metrics, cfg.Manifest.Name),
 	}
 	if d.decode, err = family.Lookup(cfg.Manifest.Family); err != nil {
@@ -98,8 +100,7 @@ func New(rt *ort.Runtime, cfg Config) (*Detector, error) {
 	if err := models.CheckFile(cfg.Path, cfg.Manifest); err != nil {
 		return nil, err
 	}
-	in := cfg.Manifest.Input
-	d.session, err = rt.Load(ort.Config{Path: cfg.Path, SHA256: cfg.Manifest.SHA256, Width: in.Width, Height: in.Height})
+	d.session, err = rt.Load(session(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("detector %s: %w", cfg.Manifest.Name, err)
 	}
@@ -108,6 +109,24 @@ func New(rt *ort.Runtime, cfg Config) (*Detector, error) {
 		return nil, fmt.Errorf("detector %s: %w", cfg.Manifest.Name, err)
 	}
 	return d, nil
+}
+
+// session returns what the runtime needs to know of a model.
+func session(cfg Config) ort.Config {
+	in, p := cfg.Manifest.Input, cfg.Manifest.Params
+	out := ort.Config{
+		Path: cfg.Path, SHA256: cfg.Manifest.SHA256, Width: in.Width, Height: in.Height, Layout: in.Layout, Extra: in.Extra,
+	}
+	for _, role := range slices.Sorted(maps.Keys(p.Outputs)) {
+		out.Outputs = append(out.Outputs, p.Outputs[role])
+	}
+	for name, q := range p.Quant {
+		if out.Quant == nil {
+			out.Quant = make(map[string]ort.Quant, len(p.Quant))
+		}
+		out.Quant[name] = ort.Quant{Scale: q.Scale, Zero: q.Zero}
+	}
+	return out
 }
 
 // prepare makes the slots and tries the model once.

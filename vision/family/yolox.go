@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/xacam/xacam/models"
 	"github.com/xacam/xacam/vision"
 )
 
-func init() { register("yolox", decodeYOLOX) }
+func init() { register("yolox", decodeYOLOX, matchYOLOX) }
 
 // decodeYOLOX reads YOLOX's only output, [1 cells 5+classes], as its ONNX
 // export leaves it: for each cell of three grids the offset of the centre and
@@ -98,6 +99,23 @@ func yoloxData(out []vision.Tensor, in vision.Geometry, p Params) ([]float32, []
 		}
 	}
 	return t.Data, strides, nil
+}
+
+func matchYOLOX(s Spec) []Proposal {
+	t, rows, columns, ok := s.single()
+	if !ok || columns < 6 {
+		return nil
+	}
+	strides, _ := yoloxStrides(vision.Geometry{Width: s.Width, Height: s.Height}, rows)
+	if strides == nil || largest(t.Data, 0, columns) > float32(s.Width)/4 || !probabilities(t.Data, 4, columns) {
+		return nil
+	}
+	return []Proposal{{
+		Classes: columns - 5, Output: t, weight: 4,
+		Input: models.Input{Channels: "bgr", Scale: 1, Letterbox: "top_left", Pad: 114},
+		Shape: func(n int) []int { return []int{1, rows, 5 + n} },
+		Notes: []string{"YOLOX before version 0.1.1 wanted rgb with mean [0.485, 0.456, 0.406], std [0.229, 0.224, 0.225] and scale 1/255."},
+	}}
 }
 
 // finite reports whether every number can be computed with: no NaN, and far

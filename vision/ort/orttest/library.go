@@ -1,6 +1,8 @@
 package orttest
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"sync"
@@ -39,6 +41,13 @@ func Assets(tb testing.TB) string {
 		tb.Skipf("no real models and pictures in %s; set XACAM_ASSETS", dir)
 	}
 	return dir
+}
+
+// SHA256 returns the sum of a file in hex, as manifests have it.
+func SHA256(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), err
 }
 
 var static struct { // one environment per process, never closed
