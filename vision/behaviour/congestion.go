@@ -182,7 +182,7 @@ func (b *congestion) signal(at time.Time, zone string, n, peak int, median float
 	return events.Signal{
 		Key: events.Key{Source: b.rule.Camera, Kind: KindCongestion, Rule: b.rule.Ref.Name, Zone: zone},
 		At:  at, Score: 1, Severity: b.rule.Severity, Rule: b.rule.Ref,
-		Attributes: map[string]any{"count": n, "peak": peak, "limit": b.Count, speed: math.Round(median*100) / 100},
+		Attributes: map[string]any{"count": n, "peak": peak, "limit": b.Count, speed: hundredths(median)},
 		Why: b.rule.why(at,
 			fmt.Sprintf("nghi vấn ùn tắc: %d xe trong vùng «%s», %s", n, zone, vi),
 			fmt.Sprintf("congestion is suspected: %d vehicles were in zone “%s”, %s", n, zone, en)),

@@ -34,7 +34,7 @@ type crowdParams struct {
 const (
 	crowdClear = 10 * time.Second // fewer than Count for this long: the crowd is over
 	crowdMiss  = 2 * time.Second  // fewer for this long, before it is raised, do not start over
-	crowdSeen  = time.Second      // who is not found for this long is no longer counted
+	crowdSeen  = 2 * time.Second  // who is not found for this long is no longer counted
 	crowdReach = .35              // people in a crowd stand close to each other
 )
 

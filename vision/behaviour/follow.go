@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/xacam/xacam/events"
 	"github.com/xacam/xacam/events/lifecycle"
 	"github.com/xacam/xacam/vision"
 	"github.com/xacam/xacam/vision/geom"
@@ -24,9 +25,12 @@ const usualAspect = 16.0 / 9
 // when the tracker loses it and finds it again under another ID it stays the same
 // object. S is what the behaviour knows of it.
 type object[S any] struct {
-	name   string // the ID of its first track, for events.Key
-	track  uint64 // the ID of its latest
-	label  string
+	name   string     // the ID of its first track, for events.Key
+	track  uint64     // the ID of its latest
+	former uint64     // the one before, 0 for none
+	taken  time.Time  // when it was taken for the latest
+	label  string     // when last detected
+	class  string     // what its events call it; "" before the first one
 	box    geom.Box   // when last detected
 	seen   time.Time  // when last detected, later by the time in which the picture stood still
 	motion geom.Point // of the centre, smoothed, in picture heights a second
@@ -89,10 +93,12 @@ func (f *follower[S]) observe(s *vision.Scene) (seen []sighting[S], blind time.D
 			}
 			continue
 		case !known:
-			o = f.adopt(s, t)
+			if o = f.back(s.At, t); o == nil {
+				o = f.adopt(s, t)
+			}
 			known = o != nil
 			if !known {
-				o = &object[S]{name: strconv.FormatUint(t.ID, 10), box: t.Box, seen: s.At, size: f.sizeOf(t.Box)}
+				o = &object[S]{name: f.newName(t), box: t.Box, seen: s.At, size: f.sizeOf(t.Box)}
 			}
 			f.objects[t.ID] = o
 		}
@@ -102,6 +108,19 @@ func (f *follower[S]) observe(s *vision.Scene) (seen []sighting[S], blind time.D
 	}
 	maps.DeleteFunc(f.objects, func(_ uint64, o *object[S]) bool { return s.At.Sub(o.seen) > f.keep })
 	return f.out, blind
+}
+
+// signal returns the signal about the object. It keeps the class of the first
+// one: an event is found again by it after a blind time.
+func (o *sighting[S]) signal(r *Rule, kind events.Kind, zone string, at time.Time) events.Signal {
+	if o.class == "" {
+		o.class = o.label
+	}
+	t := *o.now
+	t.Label = o.class
+	sig := r.signal(kind, zone, &t, at)
+	sig.Key.Object = o.name
+	return sig
 }
 
 // motionFade is the time over which the motion of an object is smoothed.
@@ -143,8 +162,45 @@ func (f *follower[S]) adopt(s *vision.Scene, t *vision.Track) *object[S] {
 	}
 	if found != nil {
 		delete(f.objects, found.track)
+		found.former, found.taken = found.track, s.At
 	}
 	return found
+}
+
+// regret is how long a lost track may come back and have its object back, which
+// another track was taken for.
+const regret = 3 * time.Second
+
+// back returns the object that was the track's own until another track took it,
+// or nil.
+func (f *follower[S]) back(at time.Time, t *vision.Track) *object[S] {
+	for id, o := range f.objects {
+		if o.former == t.ID && at.Sub(o.taken) <= regret {
+			delete(f.objects, id)
+			o.former = 0
+			return o
+		}
+	}
+	return nil
+}
+
+// newName returns a name that no other object has.
+func (f *follower[S]) newName(t *vision.Track) string {
+	id := strconv.FormatUint(t.ID, 10)
+	name := id
+	for n := 2; f.named(name); n++ {
+		name = id + "/" + strconv.Itoa(n)
+	}
+	return name
+}
+
+func (f *follower[S]) named(name string) bool {
+	for _, o := range f.objects {
+		if o.name == name {
+			return true
+		}
+	}
+	return false
 }
 
 func trackOf[S any](o *object[S]) uint64 {

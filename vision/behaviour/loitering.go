@@ -139,12 +139,11 @@ func (b *loitering) afterBlindness(gap time.Duration) {
 }
 
 func (b *loitering) signal(at time.Time, zone string, o *sighting[loiterer]) events.Signal {
-	sig := b.rule.signal(KindLoitering, zone, o.now, at)
-	sig.Key.Object = o.name
+	sig := o.signal(&b.rule, KindLoitering, zone, at)
 	stayed := at.Sub(o.state[zone].since).Truncate(time.Second).Seconds()
 	sig.Attributes = map[string]any{"stayed_s": stayed}
 	sig.Why = b.rule.why(at,
-		fmt.Sprintf("%s ở lại trong vùng «%s» đã %g giây, quá %g giây", someVI(o.label), zone, stayed, float64(b.Dwell)),
-		fmt.Sprintf("%s has stayed in zone “%s” for %g s, longer than %g s", someEN(o.label), zone, stayed, float64(b.Dwell)))
+		fmt.Sprintf("%s ở lại trong vùng «%s» ít nhất %g giây", someVI(o.class), zone, float64(b.Dwell)),
+		fmt.Sprintf("%s stayed in zone “%s” for at least %g s", someEN(o.class), zone, float64(b.Dwell)))
 	return sig
 }

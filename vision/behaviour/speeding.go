@@ -97,21 +97,23 @@ func (b *speeding) Observe(s *vision.Scene) []events.Signal {
 }
 
 func (b *speeding) signal(at time.Time, zone string, o *sighting[racer], v groundSpeed) events.Signal {
-	sig := b.rule.signal(KindSpeeding, zone, o.now, at)
-	sig.Key.Object = o.name
+	sig := o.signal(&b.rule, KindSpeeding, zone, at)
 	kmh, off := math.Round(v.kmh), math.Ceil(v.uncertainty)
 	way := heading(o.state.speed)
 	sig.Attributes = map[string]any{
-		"indicative": true, "speed_kmh": kmh, "uncertainty_kmh": off, "limit_kmh": b.Limit, "moved": way,
-		"ground_direction": [2]float64{math.Round(v.direction.X*100) / 100, math.Round(v.direction.Y*100) / 100},
+		"indicative": true, "speed_kmh": kmh, "uncertainty_kmh": off, "limit_kmh": b.Limit, "heading": way,
+		"ground_direction": [2]float64{hundredths(v.direction.X), hundredths(v.direction.Y)},
 	}
 	sig.Why = b.rule.why(at,
 		fmt.Sprintf("nghi vấn (chỉ mang tính tham khảo): %s chạy khoảng %g ± %g km/h %s trong vùng «%s», giới hạn %g km/h",
-			someVI(o.label), kmh, off, headingVI(way), zone, b.Limit),
+			someVI(o.class), kmh, off, headingVI(way), zone, b.Limit),
 		fmt.Sprintf("suspected (indicative only): %s drove at about %g ± %g km/h %s in zone “%s”, where the limit is %g km/h,",
-			someEN(o.label), kmh, off, headingEN(way), zone, b.Limit))
+			someEN(o.class), kmh, off, headingEN(way), zone, b.Limit))
 	return sig
 }
+
+// hundredths rounds v; it never returns -0.
+func hundredths(v float64) float64 { return math.Round(v*100)/100 + 0 }
 
 func headingVI(way string) string {
 	return map[string]string{"left": "sang trái", "right": "sang phải", "away": "ra xa camera", "towards": "về phía camera"}[way]
@@ -135,11 +137,11 @@ const (
 	fewestFixes = 4
 	maxFixes    = 64
 	leastWay    = 4.0 // metres that a speed needs
-	footNoise   = .05 // by how much the foot of a box is off, in sizes of the box
+	footNoise   = .03 // by how much the foot of a box is off, in sizes of the box
 	footSame    = .4  // seconds in which it is off by the same: the tracker smooths
 	scaleError  = .03 // of speeds, by calibration and by what a box takes for the foot
 	sure        = 2.0 // standard deviations
-	furthest    = 1.5 // metres of the ground that one hundredth of the picture's height may be
+	furthest    = 5.0 // metres of the ground that one hundredth of the picture may be
 )
 
 // addFix appends the place of the detection and drops what is too old. A box

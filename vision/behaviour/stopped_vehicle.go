@@ -36,16 +36,16 @@ type stoppedParams struct {
 }
 
 func (p stoppedParams) delays() lifecycle.Rule {
-	return lifecycle.Rule{Clear: p.Grace.Duration() + slack, Stale: blindAfter}
+	return lifecycle.Rule{Clear: p.Grace.Duration() + settleAfter + slack, Stale: blindAfter}
 }
 
-// A vehicle that is lost and found again this close to where it stood is the
-// same one, in units of its size.
-const stoppedReach = .6
+// noReach is for objects that are only themselves while their track lasts: who
+// stands where another one stood is decided by takeOver, once it stands.
+const noReach = -1
 
 func newStopped(r Rule, p stoppedParams) (Behaviour, lifecycle.Rule, error) {
-	keep := p.Grace.Duration() + slack
-	return &stopped{stoppedParams: p, rule: r, objects: newFollower[halt](keep, stoppedReach, 0)}, p.delays(), nil
+	keep := p.Grace.Duration() + settleAfter + slack
+	return &stopped{stoppedParams: p, rule: r, objects: newFollower[halt](keep, noReach, 0)}, p.delays(), nil
 }
 
 type stopped struct {
@@ -111,11 +111,11 @@ func (b *stopped) Observe(s *vision.Scene) []events.Signal {
 func (b *stopped) takeOver(s *vision.Scene, o *sighting[halt]) {
 	for _, id := range slices.Sorted(maps.Keys(b.objects.objects)) {
 		lost := b.objects.objects[id]
-		if lost == o.object || !lost.state.settled || !sameGroup(lost.label, o.label) || s.At.Sub(lost.seen) > b.Grace.Duration() ||
+		if lost == o.object || !lost.state.settled || !sameGroup(lost.label, o.label) || o.state.since.Sub(lost.seen) > b.Grace.Duration() ||
 			detected(s, id) || displaced(lost.state.anchor, o.box, b.objects.aspect) > 1 {
 			continue
 		}
-		o.name, o.state = lost.name, lost.state
+		o.name, o.class, o.state = lost.name, lost.class, lost.state
 		delete(b.objects.objects, id)
 		return
 	}
@@ -138,13 +138,12 @@ func (b *stopped) afterBlindness(gap time.Duration) {
 }
 
 func (b *stopped) signal(at time.Time, zone string, o *sighting[halt]) events.Signal {
-	sig := b.rule.signal(KindStoppedVehicle, zone, o.now, at)
-	sig.Key.Object = o.name
+	sig := o.signal(&b.rule, KindStoppedVehicle, zone, at)
 	stood := at.Sub(o.state.since).Truncate(time.Second).Seconds()
 	sig.Attributes = map[string]any{"stood_s": stood}
 	sig.Why = b.rule.why(at,
-		fmt.Sprintf("%s dừng, đỗ trong vùng «%s» đã %g giây, quá %g giây", someVI(o.label), zone, stood, float64(b.Dwell)),
-		fmt.Sprintf("%s has stood still in zone “%s” for %g s, longer than %g s", someEN(o.label), zone, stood, float64(b.Dwell)))
+		fmt.Sprintf("%s dừng, đỗ trong vùng «%s» ít nhất %g giây", someVI(o.class), zone, float64(b.Dwell)),
+		fmt.Sprintf("%s stood still in zone “%s” for at least %g s", someEN(o.class), zone, float64(b.Dwell)))
 	return sig
 }
 

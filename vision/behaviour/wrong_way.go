@@ -166,11 +166,10 @@ func (b *wrongWay) against(at time.Time, d *driver, v *drive) bool {
 }
 
 func (b *wrongWay) signal(at time.Time, zone string, o *sighting[driver]) events.Signal {
-	sig := b.rule.signal(KindWrongWay, zone, o.now, at)
-	sig.Key.Object = o.name
-	sig.Attributes = map[string]any{"direction": b.Direction, "moved": heading(o.state.speed)}
+	sig := o.signal(&b.rule, KindWrongWay, zone, at)
+	sig.Attributes = map[string]any{"direction": b.Direction, "heading": heading(o.state.speed)}
 	sig.Why = b.rule.why(at,
-		fmt.Sprintf("nghi vấn: %s đi ngược chiều cho phép của vùng «%s»", someVI(o.label), zone),
-		fmt.Sprintf("%s is suspected of moving against the permitted direction of zone “%s”", someEN(o.label), zone))
+		fmt.Sprintf("nghi vấn: %s đi ngược chiều cho phép của vùng «%s»", someVI(o.class), zone),
+		fmt.Sprintf("%s is suspected of moving against the permitted direction of zone “%s”", someEN(o.class), zone))
 	return sig
 }
