@@ -65,6 +65,11 @@ type Config struct {
 	// Default localhost, 127.0.0.1, ::1.
 	Hosts []string
 
+	// Backtest tries rules on stored tracks; nil when none are stored.
+	Backtest        Backtester
+	MaxBacktests    int           // tried at once; default 1
+	BacktestTimeout time.Duration // of one; default 50s
+
 	MaxStreams     int           // event streams open at once; default 64
 	Tail           int           // latest changes kept in memory for all streams; default 1024
 	Poll           time.Duration // how often streams look for changes without being woken; default 1s
@@ -101,7 +106,7 @@ func (c Config) withDefaults() (Config, error) {
 	for _, n := range []struct {
 		v   *int
 		def int
-	}{{&c.MaxStreams, 64}, {&c.Tail, 1024}} {
+	}{{&c.MaxStreams, 64}, {&c.Tail, 1024}, {&c.MaxBacktests, 1}} {
 		if *n.v <= 0 {
 			*n.v = n.def
 		}
@@ -115,6 +120,7 @@ func (c Config) withDefaults() (Config, error) {
 		{&c.StreamWrite, 10 * time.Second},
 		{&c.RequestTimeout, 10 * time.Second},
 		{&c.Grace, 5 * time.Second},
+		{&c.BacktestTimeout, 50 * time.Second},
 	} {
 		if *d.v <= 0 {
 			*d.v = d.def

@@ -10,7 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// maxBody bounds what a request may send; no route reads a body yet.
+// maxBody bounds what a request may send; a rule to be tried is the largest.
 const maxBody = 64 << 10
 
 // outer answers HEAD like GET without a body (RFC 9110, 9.3.2), which net/http

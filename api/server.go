@@ -29,6 +29,7 @@ const (
 	pathCameras  = "/api/v1/cameras"
 	pathCamera   = "/api/v1/cameras/:slug"
 	pathCounts   = "/api/v1/counts"
+	pathBacktest = "/api/v1/rules/backtest"
 	pathOpenAPI  = "/api/v1/openapi.yaml"
 	pathHealth   = "/healthz"
 	pathReady    = "/readyz"
@@ -56,6 +57,8 @@ type Server struct {
 	handler http.Handler
 	engine  *gin.Engine
 	started atomic.Bool
+
+	backtests chan struct{} // one entry for each that runs
 }
 
 // New checks cfg and builds the routes. It starts nothing. A listener that is
@@ -70,7 +73,7 @@ func New(cfg Config) (*Server, error) {
 			return nil, err
 		}
 	}
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, backtests: make(chan struct{}, cfg.MaxBacktests)}
 	handlers := map[string]gin.HandlerFunc{
 		pathIndex:    s.index,
 		pathEvents:   s.listEvents,
@@ -87,11 +90,11 @@ func New(cfg Config) (*Server, error) {
 			ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError,
 		})),
 	}
-	routes := make([]string, 0, len(handlers))
+	routes := make([]string, 0, len(handlers)+1)
 	for path := range handlers {
 		routes = append(routes, path)
 	}
-	s.metrics = newMetrics(cfg.Registry, routes)
+	s.metrics = newMetrics(cfg.Registry, append(routes, pathBacktest))
 	s.tail = newTail(&s.cfg, s.metrics, s.frame)
 
 	gin.SetMode(gin.ReleaseMode)
@@ -102,11 +105,16 @@ func New(cfg Config) (*Server, error) {
 	for path, h := range handlers {
 		s.engine.GET(path, h)
 	}
+	s.engine.POST(pathBacktest, s.backtest)
 	s.engine.NoRoute(func(c *gin.Context) {
 		s.fail(c, &refusal{Status: http.StatusNotFound, Detail: "there is no such address; " + pathOpenAPI + " lists them"})
 	})
 	s.engine.NoMethod(func(c *gin.Context) {
-		s.fail(c, &refusal{Status: http.StatusMethodNotAllowed, Detail: "this address only answers to GET"})
+		only := http.MethodGet
+		if c.Request.URL.Path == pathBacktest {
+			only = http.MethodPost
+		}
+		s.fail(c, &refusal{Status: http.StatusMethodNotAllowed, Detail: "this address only answers to " + only})
 	})
 	s.handler = outer(s.engine)
 	return s, nil
