@@ -104,8 +104,8 @@ func (c *crossings) observe(s *vision.Scene) []crossed {
 		} else if c.step(w, t, s.Held) {
 			out = c.pass(out, s, w)
 		}
-		if v := c.tracks[t.Carrier]; t.Carrier != 0 && v != nil {
-			w.vehicle, w.rode = v, s.At
+		if t.Carrier != 0 {
+			w.ride(c.tracks[t.Carrier], t.Carrier, s.At)
 		}
 	}
 	for _, id := range s.Ended {
@@ -229,6 +229,18 @@ func (w *walker) tell(out []crossed, what crossed, object *walker) []crossed {
 	return append(out, what)
 }
 
+// ride notes that w is on a vehicle, which is nil when it has ended.
+func (w *walker) ride(vehicle *walker, id uint64, at time.Time) {
+	if vehicle != nil {
+		w.vehicle = vehicle
+	}
+	if w.vehicle != nil && w.vehicle.track.ID == id {
+		w.rode = at
+	}
+}
+
+// rides reports whether w rode something shortly before the given moment, or has
+// since.
 func (w *walker) rides(at time.Time) bool { return w.vehicle != nil && at.Sub(w.rode) <= rideMemory }
 
 func (w *walker) justPassed(way geom.Direction, at time.Time) bool {
@@ -254,7 +266,7 @@ func (c *crossings) settle(out []crossed, s *vision.Scene) []crossed {
 	keep := c.waiting[:0]
 	for _, r := range c.waiting {
 		ended := slices.Contains(s.Ended, r.w.track.ID)
-		rides := r.w.rides(s.At)
+		rides := r.w.rides(r.what.at)
 		switch {
 		case rides && r.w.vehicle.justPassed(r.what.way, r.what.at):
 		case s.At.Before(r.until) && !ended:
