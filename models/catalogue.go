@@ -161,7 +161,7 @@ func (c *Catalogue) Verify(name string) error {
 func CheckFile(path string, m Manifest) error {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("model %s: %w: %s; run: xacam models pull %s", m.Name, ErrMissing, path, m.Name)
+		return fmt.Errorf("model %s: %w: %s; %s", m.Name, ErrMissing, path, m.advice())
 	}
 	if err != nil {
 		return fmt.Errorf("model %s: %w", m.Name, err)
@@ -177,12 +177,20 @@ func checkReader(r io.Reader, path string, m Manifest) error {
 		return fmt.Errorf("model %s: read %s: %w", m.Name, path, err)
 	}
 	if m.Bytes > 0 && n != m.Bytes {
-		return fmt.Errorf("model %s: %w: %s has %d bytes, not %d; run: xacam models pull %s",
-			m.Name, ErrDamaged, path, n, m.Bytes, m.Name)
+		return fmt.Errorf("model %s: %w: %s has %d bytes, not %d; %s",
+			m.Name, ErrDamaged, path, n, m.Bytes, m.advice())
 	}
 	if sum := hex.EncodeToString(h.Sum(nil)); sum != m.SHA256 {
-		return fmt.Errorf("model %s: %w: the sha256 of %s is %.12s…, not %.12s…; run: xacam models pull %s",
-			m.Name, ErrDamaged, path, sum, m.SHA256, m.Name)
+		return fmt.Errorf("model %s: %w: the sha256 of %s is %.12s…, not %.12s…; %s",
+			m.Name, ErrDamaged, path, sum, m.SHA256, m.advice())
 	}
 	return nil
+}
+
+// advice says how to get a model's file.
+func (m *Manifest) advice() string {
+	if m.URL == "" {
+		return "it has no address: put the right file there, or remove its manifest and add it again with: xacam models add"
+	}
+	return "run: xacam models pull " + m.Name
 }

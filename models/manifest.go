@@ -155,7 +155,7 @@ func (m *Manifest) validate() error {
 	check(m.Bytes >= 0 && m.Bytes <= MaxBytes, "bytes: %d is not in 0…%d", m.Bytes, int64(MaxBytes))
 	check(sumRE.MatchString(m.SHA256), "sha256: needs 64 lower-case hex digits (sha256sum FILE prints them)")
 	check(m.Licence != "", "licence: needs the SPDX identifier")
-	check(len(m.Labels) > 0 && len(m.Labels) <= 10000, "labels: needs 1 to 10000 names, has %d", len(m.Labels))
+	check(len(m.Labels) > 0 && len(m.Labels) <= maxLabels, "labels: needs 1 to %d names, has %d", maxLabels, len(m.Labels))
 	for i, l := range m.Labels {
 		check(strings.TrimSpace(l) != "" && len(l) <= 64, "labels[%d]: %q must be 1 to 64 bytes", i, l)
 	}

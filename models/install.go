@@ -1,0 +1,88 @@
+package models
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// ErrTaken is returned for a name that another model has.
+var ErrTaken = errors.New("the name is taken")
+
+// Free reports whether a model of this name can be added: no manifest and no
+// file has it. The error wraps ErrTaken.
+func (c *Catalogue) Free(m Manifest) error {
+	if _, ok := c.byName[m.Name]; ok {
+		return fmt.Errorf("model %s: %w; there are %v", m.Name, ErrTaken, c.Names())
+	}
+	for _, other := range c.byName {
+		if other.File == m.File {
+			return fmt.Errorf("model %s: its file would be that of %s: %w", m.Name, other.Name, ErrTaken)
+		}
+	}
+	for _, path := range []string{c.Path(m), c.manifestPath(m)} {
+		if _, err := os.Lstat(path); err == nil {
+			return fmt.Errorf("model %s: there is already %s: %w", m.Name, path, ErrTaken)
+		}
+	}
+	return nil
+}
+
+func (c *Catalogue) manifestPath(m Manifest) string { return filepath.Join(c.dir, m.Name+".yaml") }
+
+// Add copies a model file into the catalogue's folder and writes its manifest
+// beside it. Both appear whole or not at all; the catalogue itself does not
+// change, open it again. The error wraps ErrTaken where the name is not free.
+func (c *Catalogue) Add(m Manifest, file string) error {
+	if err := m.validate(); err != nil {
+		return fmt.Errorf("add model %s: %w", m.Name, err)
+	}
+	if err := c.Free(m); err != nil {
+		return err
+	}
+	text, err := m.YAML()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.dir, 0o750); err != nil {
+		return fmt.Errorf("add model %s: %w", m.Name, err)
+	}
+	in, err := os.Open(file)
+	if err != nil {
+		return fmt.Errorf("add model %s: %w", m.Name, err)
+	}
+	defer in.Close()
+	part := filepath.Join(c.dir, "."+m.File+".new")
+	if err := writeWhole(part, c.Path(m), in, func() error { return CheckFile(part, m) }); err != nil {
+		return fmt.Errorf("add model %s: %w", m.Name, err)
+	}
+	path := c.manifestPath(m)
+	if err := writeWhole(filepath.Join(c.dir, "."+m.Name+".yaml.new"), path, bytes.NewReader(text), nil); err != nil {
+		_ = os.Remove(c.Path(m))
+		return fmt.Errorf("add model %s: %w", m.Name, err)
+	}
+	return nil
+}
+
+// writeWhole writes a file under another name, checks it, and gives it its name.
+func writeWhole(part, path string, in io.Reader, check func() error) error {
+	out, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, io.LimitReader(in, MaxBytes+1))
+	err = errors.Join(err, out.Sync(), out.Close())
+	if err == nil && check != nil {
+		err = check()
+	}
+	if err == nil {
+		err = os.Rename(part, path)
+	}
+	if err != nil {
+		_ = os.Remove(part)
+	}
+	return err
+}
