@@ -75,8 +75,8 @@ func readLines(r io.Reader) (counts []events.Count, damaged int, err error) {
 				damaged++
 			}
 		}
-		if err != nil {
-			return counts, damaged, nil
+		if err != nil { // the end
+			return counts, damaged, nil //nolint:nilerr // no failure
 		}
 	}
 }

@@ -64,7 +64,7 @@ func (m *matching) Observe(s *vision.Scene) []events.Signal {
 			m.seen[t.ID] = l
 		}
 		rides := t.Carrier != 0 && matches(m.rule.Classes, m.rides[t.Carrier])
-		if l.best < m.rule.MinScore || !l.fits && !rides || !matches(m.rule.Classes, t.Label) && !(rides && m.shows) || rides && !m.shows {
+		if l.best < m.rule.MinScore || !l.fits && !rides || rides && !m.shows || !rides && !matches(m.rule.Classes, t.Label) {
 			continue
 		}
 		tracks = append(tracks, *t)

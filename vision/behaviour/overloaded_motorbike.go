@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/xacam/xacam/events"
@@ -147,7 +148,7 @@ func (b *overloaded) adopt(s *vision.Scene, v *vision.Track) *load {
 			return l
 		}
 	}
-	return &load{object: fmt.Sprint(v.ID), with: make(map[int]time.Duration)}
+	return &load{object: strconv.FormatUint(v.ID, 10), with: make(map[int]time.Duration)}
 }
 
 // number returns how many riders the vehicle has: the most that were seen for

@@ -36,8 +36,8 @@ const (
 	// classAfter is how long the class of what passed may still change: what comes
 	// closer is recognised better.
 	classAfter = time.Second
-	// keepMinutes is how long totals are kept: clocks may be set back a little.
-	keepMinutes = time.Hour
+	// totalsKept is how long totals are kept: clocks may be set back a little.
+	totalsKept = time.Hour
 )
 
 // trafficCount counts crossings. Totals are per minute in UTC, which is where
@@ -106,6 +106,6 @@ func (c *trafficCount) TakeCounts() []events.Count {
 	}
 	clear(c.changed)
 	latest := keys[len(keys)-1].minute
-	maps.DeleteFunc(c.totals, func(k countKey, _ int) bool { return latest.Sub(k.minute) > keepMinutes })
+	maps.DeleteFunc(c.totals, func(k countKey, _ int) bool { return latest.Sub(k.minute) > totalsKept })
 	return out
 }

@@ -12,6 +12,7 @@
 package riders
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -65,6 +66,10 @@ type Assigner struct {
 
 type pairKey struct{ person, vehicle uint64 }
 
+func (k pairKey) compare(o pairKey) int {
+	return cmp.Or(cmp.Compare(k.person, o.person), cmp.Compare(k.vehicle, o.vehicle))
+}
+
 // person is what is known of a track that may ride.
 type person struct {
 	carrier uint64    // 0 for none
@@ -96,7 +101,7 @@ func (a *Assigner) Enrich(_ context.Context, _ *media.Frame, s *vision.Scene) er
 			aspect = usualAspect
 		}
 		a.look(s, aspect)
-		a.decide(s)
+		a.decide()
 	}
 	a.mark(s)
 	a.forget(s)
@@ -149,7 +154,9 @@ func (a *Assigner) look(s *vision.Scene, aspect float64) {
 // tracker has given the object another ID.
 func (a *Assigner) inherit(s *vision.Scene, key pairKey, pr *pair, now pose) {
 	const samePlace = .4 // in sizes of the vehicle
-	for k, old := range a.pairs {
+	var moved *pair      // of the vehicle that has another ID now
+	for _, k := range slices.SortedFunc(maps.Keys(a.pairs), pairKey.compare) {
+		old := a.pairs[k]
 		sameP, sameV := k.person == key.person, k.vehicle == key.vehicle
 		if sameP == sameV || old.evidence <= pr.evidence || s.At.Sub(old.at) > keepLost || now.away(old.last) > samePlace {
 			continue
@@ -158,6 +165,12 @@ func (a *Assigner) inherit(s *vision.Scene, key pairKey, pr *pair, now pose) {
 			continue // the other half is still there
 		}
 		pr.evidence = old.evidence
+		if sameP {
+			moved = old
+		}
+	}
+	if moved != nil {
+		moved.evidence = 0
 	}
 }
 
@@ -177,7 +190,7 @@ const (
 )
 
 // decide elects each person's vehicle.
-func (a *Assigner) decide(s *vision.Scene) {
+func (a *Assigner) decide() {
 	best := make(map[uint64]candidate, len(a.persons))
 	for k, pr := range a.pairs {
 		c := candidate{k.vehicle, pr.evidence}
@@ -198,7 +211,7 @@ func (a *Assigner) decide(s *vision.Scene) {
 			}
 		}
 		if b, ok := best[id]; ok && b.vehicle != st.carrier && b.evidence >= enough &&
-			(st.carrier == 0 || b.evidence >= now+better || a.gone(s, st.carrier, b)) {
+			(st.carrier == 0 || b.evidence >= now+better) {
 			st.carrier = b.vehicle
 		}
 		if st.carrier != 0 {
@@ -218,12 +231,6 @@ type candidate struct {
 // less reports whether c is the better candidate.
 func (c candidate) less(o candidate) bool {
 	return c.evidence > o.evidence || c.evidence == o.evidence && c.vehicle < o.vehicle
-}
-
-// gone reports whether a carrier was lost and b is detected: the same vehicle
-// under another ID.
-func (a *Assigner) gone(s *vision.Scene, carrier uint64, b candidate) bool {
-	return a.wheels[carrier].seen.Before(s.At) && !a.wheels[b.vehicle].seen.Before(s.At)
 }
 
 // mark writes what was decided into the scene.
