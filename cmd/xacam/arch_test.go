@@ -64,6 +64,7 @@ var imports = map[string][]string{
 	"vision/detect": {
 		"models", "streams/media", "vision", "vision/family", "vision/geom", "vision/ort", "vision/prep",
 	},
+	"vision/second": {"models", "streams/media", "vision", "vision/geom", "vision/ort", "vision/prep"},
 	"vision/pipeline": {
 		"events", "events/lifecycle", "streams/media", "vision", "vision/behaviour", "vision/geom", "vision/motion",
 		"vision/track",
