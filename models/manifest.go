@@ -56,9 +56,30 @@ type Input struct {
 	Letterbox string    `yaml:"letterbox"`           // where the picture lies: "top_left" (default), "center", or "stretch" to fill the input
 	Pad       int       `yaml:"pad"`                 // grey level around the picture before Scale, 0 to 255
 
+	// MultipleOf says that the model works at other sizes too, if they are
+	// multiples of this number of pixels; 0 says that it does not. A picture that
+	// is wider than the input is then not padded to a square.
+	MultipleOf int `yaml:"multiple_of,omitempty"`
+
 	// Extra are the values of inputs beside the picture, by name, such as
 	// {orig_target_sizes: [640, 640]}.
 	Extra map[string][]float64 `yaml:"extra,flow,omitempty"`
+}
+
+// Tight returns the input without the padding that a picture of the given size
+// in pixels would leave over, as far as MultipleOf allows: more than a third of
+// a square input is grey where the picture is 16:9.
+func (in Input) Tight(width, height int) Input {
+	if in.MultipleOf == 0 || width <= 0 || height <= 0 {
+		return in
+	}
+	scale := math.Min(float64(in.Width)/float64(width), float64(in.Height)/float64(height))
+	side := func(picture, full int) int {
+		content := int(math.Ceil(float64(picture)*scale - 1e-6))
+		return min(full, max(1, (content+in.MultipleOf-1)/in.MultipleOf)*in.MultipleOf)
+	}
+	in.Width, in.Height = side(width, in.Width), side(height, in.Height)
+	return in
 }
 
 // Labels are class names. In YAML they are a list, or the word "coco".
@@ -187,6 +208,9 @@ func (in *Input) validate() (errs []error) {
 	for i, v := range in.Std {
 		check(v > 1e-6 && v <= 1e6, "input.std[%d]: %v is not in (0,1e6]", i, v)
 	}
+	check(in.MultipleOf == 0 || in.MultipleOf >= 4 && in.MultipleOf <= 128 && in.Width%in.MultipleOf == 0 && in.Height%in.MultipleOf == 0,
+		"input.multiple_of: %d is not in 4…128, or the input's width and height are no multiples of it", in.MultipleOf)
+	check(in.MultipleOf == 0 || in.Letterbox != "stretch", "input.multiple_of: a picture that is stretched has no padding to save")
 	check(len(in.Extra) <= 8, "input.extra: %d inputs are more than 8", len(in.Extra))
 	for _, name := range slices.Sorted(maps.Keys(in.Extra)) {
 		values := in.Extra[name]

@@ -23,7 +23,8 @@ type floors struct {
 	clips []string
 	fps   float64 // inferences a second and camera
 	dets  *detectors
-	s     *ort.Session
+	whole *ort.Session // at the model's own input size
+	tight *ort.Session // at the size that the pipeline uses for the clip
 }
 
 // floor is the CPU time of the two libraries.
@@ -63,9 +64,17 @@ func newFloors(cmd *cobra.Command, o benchOptions) (*floors, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	m := det.Manifest()
-	if f.s, err = dets.runtime.Load(ort.Config{
-		Path: dets.catalogue.Path(m), SHA256: m.SHA256, Width: m.Input.Width, Height: m.Input.Height,
-	}); err != nil {
+	clip := benchResult{Clip: o.clips[0]}
+	if err := describeClip(&clip); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	cfg := ort.Config{Path: dets.catalogue.Path(m), SHA256: m.SHA256, Width: m.Input.Width, Height: m.Input.Height}
+	if f.whole, err = dets.runtime.Load(cfg); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	in := m.Input.Tight(clip.width, clip.height)
+	cfg.Resize, cfg.Width, cfg.Height = in != m.Input, in.Width, in.Height
+	if f.tight, err = dets.runtime.Load(cfg); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
@@ -74,8 +83,10 @@ func newFloors(cmd *cobra.Command, o benchOptions) (*floors, error) {
 // Close frees the model.
 func (f *floors) Close() error {
 	var err error
-	if f.s != nil {
-		err = f.s.Close()
+	for _, s := range []*ort.Session{f.whole, f.tight} {
+		if s != nil {
+			err = errors.Join(err, s.Close())
+		}
 	}
 	return errors.Join(err, f.dets.Close())
 }
@@ -94,22 +105,26 @@ func describeClip(res *benchResult) (err error) {
 	if format.FPS <= 0 {
 		return errors.New("the clip does not say how many frames a second it has")
 	}
+	res.width, res.height = format.Width, format.Height
+	if format.Rotation%180 != 0 {
+		res.width, res.height = format.Height, format.Width
+	}
 	res.Codec, res.Size, res.ClipFPS = format.Codec.String(), fmt.Sprintf("%dx%d", format.Width, format.Height), format.FPS
 	return nil
 }
 
 // loop measures them one after the other without a pause, on one thread: the
 // least they can cost.
-func (f *floors) loop(d time.Duration) (floor, error) { return f.camera(0, d, 0, false) }
+func (f *floors) loop(d time.Duration) (floor, error) { return f.camera(f.whole, 0, d, 0, false) }
 
 // paced measures them in the rhythm of n cameras, a thread each: what they cost
 // between idle moments, with each other in the caches.
-func (f *floors) paced(n int, d time.Duration) (sum floor, err error) {
+func (f *floors) paced(s *ort.Session, n int, d time.Duration) (sum floor, err error) {
 	var g errgroup.Group
 	each := make([]floor, n)
 	for i := range n {
 		g.Go(func() (err error) {
-			each[i], err = f.camera(i, d, float64(i)/float64(n), true)
+			each[i], err = f.camera(s, i, d, float64(i)/float64(n), true)
 			return err
 		})
 	}
@@ -122,10 +137,10 @@ func (f *floors) paced(n int, d time.Duration) (sum floor, err error) {
 
 // camera decodes the i-th camera's clip for d and runs the model for the frames that are due.
 // A paced one waits for each frame's time, shifted by phase frames.
-func (f *floors) camera(i int, d time.Duration, phase float64, paced bool) (sum floor, err error) {
+func (f *floors) camera(s *ort.Session, i int, d time.Duration, phase float64, paced bool) (sum floor, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	c, err := f.open(i)
+	c, err := f.open(s, i)
 	if err != nil {
 		return sum, err
 	}
@@ -161,15 +176,15 @@ type floorCamera struct {
 	sum  floor
 }
 
-func (f *floors) open(i int) (c *floorCamera, err error) {
-	c = &floorCamera{s: f.s, grid: pipeline.NewGrid(f.fps)}
+func (f *floors) open(s *ort.Session, i int) (c *floorCamera, err error) {
+	c = &floorCamera{s: s, grid: pipeline.NewGrid(f.fps)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
 			c = nil
 		}
 	}()
-	if c.buf, err = f.s.NewBuffers(); err != nil {
+	if c.buf, err = s.NewBuffers(); err != nil {
 		return c, err
 	}
 	for i := range c.buf.Input() {

@@ -26,6 +26,7 @@ type detectors struct {
 	registry  prometheus.Registerer // may be nil
 	workers   int                   // 0 is one a core
 	minScore  float64               // 0 is what a tracker wants
+	whole     bool                  // the model's own input size, as others compute it
 
 	mu      sync.Mutex
 	runtime *ort.Runtime
@@ -64,7 +65,7 @@ func (d *detectors) get(name string) (*detect.Detector, error) {
 		}
 	}
 	det, err := detect.New(d.runtime, detect.Config{
-		Manifest: m, Path: d.catalogue.Path(m), Workers: d.workers, MinScore: d.minScore, Metrics: d.registry,
+		Manifest: m, Path: d.catalogue.Path(m), Workers: d.workers, MinScore: d.minScore, Whole: d.whole, Metrics: d.registry,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("load model %s: %w", name, err)

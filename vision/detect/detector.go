@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -21,7 +20,6 @@ import (
 	"github.com/xacam/xacam/vision"
 	"github.com/xacam/xacam/vision/family"
 	"github.com/xacam/xacam/vision/ort"
-	"github.com/xacam/xacam/vision/prep"
 )
 
 // ErrClosed is returned by a detector after Close.
@@ -34,6 +32,7 @@ type Config struct {
 	MinScore float64               // detections below it are left out; default 0.1, so that a tracker sees weak ones too
 	NMS      float64               // overlap limit; default the manifest's
 	Workers  int                   // inferences at the same time; default the number of CPUs
+	Whole    bool                  // keep to the model's own input size, also where most of it would be padding
 	Metrics  prometheus.Registerer // nil works; one detector of a model each
 }
 
@@ -63,23 +62,20 @@ func (c Config) withDefaults() (Config, error) {
 // Whoever made it closes it.
 type Detector struct {
 	cfg     Config
-	session *ort.Session
+	rt      *ort.Runtime
 	decode  family.Decoder
 	params  family.Params
-	free    chan *slot // holds the idle slots; filled by New, drained by Close
-	made    int        // slots
+	turns   chan struct{} // one for each worker that is free; drained by Close
 	closed  chan struct{}
 	once    sync.Once
 	metrics *metrics
+
+	mu       sync.Mutex
+	whole    *variant
+	variants map[[2]int]*variant // by width and height of the input
 }
 
 var _ vision.Detector = (*Detector)(nil)
-
-// slot is the memory of one inference.
-type slot struct {
-	box     *prep.Letterbox
-	buffers *ort.Buffers
-}
 
 // New loads the model and tries it on an empty picture: a model that is
 // missing, damaged, of another family or that answers with NaN is refused here
@@ -90,7 +86,7 @@ func New(rt *ort.Runtime, cfg Config) (*Detector, error) {
 		return nil, fmt.Errorf("detector %s: %w", cfg.Manifest.Name, err)
 	}
 	d := &Detector{
-		cfg: cfg, closed: make(chan struct{}), free: make(chan *slot, cfg.Workers),
+		cfg: cfg, rt: rt, closed: make(chan struct{}), turns: make(chan struct{}, cfg.Workers), variants: make(map[[2]int]*variant),
 		params:  family.Params{MinScore: cfg.MinScore, NMS: cfg.NMS, Labels: cfg.Manifest.Labels, Params: cfg.Manifest.Params},
 		metrics: newMetrics(cfg.Metrics, cfg.Manifest.Name),
 	}
@@ -100,13 +96,12 @@ func New(rt *ort.Runtime, cfg Config) (*Detector, error) {
 	if err := models.CheckFile(cfg.Path, cfg.Manifest); err != nil {
 		return nil, err
 	}
-	d.session, err = rt.Load(session(cfg))
-	if err != nil {
+	if d.whole, err = d.load(cfg.Manifest.Input); err != nil {
 		return nil, fmt.Errorf("detector %s: %w", cfg.Manifest.Name, err)
 	}
-	if err := d.prepare(); err != nil {
-		_ = d.Close()
-		return nil, fmt.Errorf("detector %s: %w", cfg.Manifest.Name, err)
+	d.variants[[2]int{cfg.Manifest.Input.Width, cfg.Manifest.Input.Height}] = d.whole
+	for range cfg.Workers {
+		d.turns <- struct{}{}
 	}
 	return d, nil
 }
@@ -129,66 +124,22 @@ func session(cfg Config) ort.Config {
 	return out
 }
 
-// prepare makes the slots and tries the model once.
-func (d *Detector) prepare() error {
-	for i := range d.cfg.Workers {
-		s := &slot{}
-		var err error
-		if s.box, err = prep.NewLetterbox(d.cfg.Manifest.Input); err != nil {
-			return err
-		}
-		if s.buffers, err = d.session.NewBuffers(); err != nil {
-			return err
-		}
-		if i == 0 {
-			if err := d.try(s); err != nil {
-				s.buffers.Close()
-				return err
-			}
-		}
-		d.free <- s
-		d.made++
-	}
-	return nil
-}
-
-func (d *Detector) try(s *slot) error {
-	g, err := s.box.Fill(s.buffers.Input(), grey{})
-	if err != nil {
-		return err
-	}
-	out, err := d.session.Run(s.buffers)
-	if err != nil {
-		return err
-	}
-	for _, t := range out {
-		for _, v := range t.Data {
-			if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
-				return fmt.Errorf("%w: %s on an empty picture", family.ErrNotFinite, t)
-			}
-		}
-	}
-	_, err = d.decode(out, g, d.params)
-	return err
-}
-
 // Detect implements vision.Detector. Detections come best first. It waits for
 // a free worker, or until ctx ends; a running inference is not interrupted.
 func (d *Detector) Detect(ctx context.Context, f *media.Frame) ([]vision.Detection, error) {
 	if f == nil || f.Picture == nil {
 		return nil, errors.New("detect: the frame has no picture")
 	}
-	var s *slot
 	select {
 	case <-d.closed:
 		return nil, ErrClosed
 	case <-ctx.Done():
 		return nil, fmt.Errorf("detect: %w", context.Cause(ctx))
-	case s = <-d.free:
+	case <-d.turns:
 	}
-	defer func() { d.free <- s }()
+	defer func() { d.turns <- struct{}{} }()
 	start := time.Now()
-	dets, err := d.run(s, f.Picture)
+	dets, err := d.run(f.Picture)
 	d.metrics.observe(time.Since(start), err)
 	if err != nil {
 		return nil, fmt.Errorf("detect with %s: %w", d.cfg.Manifest.Name, err)
@@ -196,12 +147,17 @@ func (d *Detector) Detect(ctx context.Context, f *media.Frame) ([]vision.Detecti
 	return dets, nil
 }
 
-func (d *Detector) run(s *slot, p media.Picture) ([]vision.Detection, error) {
+func (d *Detector) run(p media.Picture) ([]vision.Detection, error) {
+	v, s, err := d.take(p)
+	if err != nil {
+		return nil, err
+	}
+	defer d.giveBack(v, s)
 	g, err := s.box.Fill(s.buffers.Input(), p)
 	if err != nil {
 		return nil, err
 	}
-	out, err := d.session.Run(s.buffers)
+	out, err := v.session.Run(s.buffers)
 	if err != nil {
 		return nil, err
 	}
@@ -219,16 +175,21 @@ func (d *Detector) MinScore() float64 { return d.cfg.MinScore }
 func (d *Detector) Close() (err error) {
 	d.once.Do(func() {
 		close(d.closed)
-		for range d.made {
+		for range d.cfg.Workers {
 			select {
-			case s := <-d.free:
-				s.buffers.Close()
+			case <-d.turns:
 			case <-time.After(30 * time.Second):
 				err = errors.New("close detector: an inference does not end")
 				return
 			}
 		}
-		err = d.session.Close()
+		closed := make(map[*variant]bool)
+		for _, v := range d.variants {
+			if !closed[v] {
+				closed[v] = true
+				err = errors.Join(err, v.close())
+			}
+		}
 	})
 	return err
 }

@@ -24,7 +24,7 @@ import (
 func TestBoxesEqualOpenCV(t *testing.T) {
 	t.Parallel()
 	const minScore = 0.3
-	det, assets := nano(t, detect.Config{MinScore: minScore - 0.01, NMS: 0.45})
+	det, assets := nano(t, detect.Config{MinScore: minScore - 0.01, NMS: 0.45, Whole: true})
 	net := gocv.ReadNetFromONNX(filepath.Join(assets, "models", "yolox_nano.onnx"))
 	defer net.Close()
 	require.False(t, net.Empty())

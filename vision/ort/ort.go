@@ -71,6 +71,10 @@ type Config struct {
 	Height int    // of the input, where the model leaves it open; pixels
 	Width  int    // of the input, where the model leaves it open; pixels
 
+	// Resize says that Height and Width replace the model's own, which must be
+	// one that works at every size.
+	Resize bool
+
 	Layout  string               // of the picture: "nchw" (default), or "nhwc" where the channels of a pixel lie together
 	Extra   map[string][]float64 // values of the inputs beside the picture, by name
 	Outputs []string             // the outputs to compute, in this order; nil computes all in the model's order

@@ -52,6 +52,11 @@ func (r *Runtime) Load(cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load model %s: %w", cfg.Path, err)
 	}
+	if cfg.Resize {
+		if data, err = resize(data, cfg.Layout, cfg.Height, cfg.Width); err != nil {
+			return nil, fmt.Errorf("load model %s: %w: %w", cfg.Path, ErrBadModel, err)
+		}
+	}
 	if err := r.hold(); err != nil {
 		return nil, err
 	}
