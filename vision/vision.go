@@ -66,7 +66,8 @@ type Still struct {
 
 // Actor is the track that a static change is attributed to.
 type Actor struct {
-	Track   uint64    `json:"track"`
+	Track   uint64    `json:"track"`             // at Contact
+	Current uint64    `json:"current,omitempty"` // the ID under which it is detected now; 0 when it is not
 	Label   string    `json:"label"`
 	Box     geom.Box  `json:"box"`     // at Contact
 	Contact time.Time `json:"contact"` // when it was last at the place before the change showed

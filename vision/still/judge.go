@@ -1,0 +1,454 @@
+package still
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/xacam/xacam/vision"
+)
+
+const (
+	maxRegions    = 64
+	maxStatic     = .25              // of the picture static at once is the light
+	waitForRest   = 3 * time.Second  // for whoever hides a part of it to step aside
+	swaySlack     = 4                // pixels
+	growGap       = 3                // pixels between a thing and what grows on it
+	minFill       = .18              // of its box
+	minSide       = 3                // pixels
+	ripeFor       = 10 * time.Second // a background must have been seen so long before something can be missing from it
+	jumpSlack     = 1500 * time.Millisecond
+	sameTexture   = .75 // correlation: it is the same surface in another light
+	sameElsewhere = .7  // correlation: a piece of background that was registered wrongly
+)
+
+// findThings makes candidates of what is static and believes the ripe ones.
+func (f *field) findThings(at time.Time, who *witnesses) {
+	area := f.w * f.h
+	minPx := max(8, int(f.cfg.MinArea*float64(area)))
+	f.dropMisregistered(at)
+	f.finder.strict = f.reg.sways(at)
+	regions := f.finder.regions(f.static, f.owned, minPx, maxRegions)
+	total := 0
+	for _, r := range regions {
+		total += len(r.px)
+	}
+	if float64(total) > maxStatic*float64(area) || len(regions) == maxRegions {
+		for _, r := range regions {
+			f.absorb(r.px)
+		}
+		return
+	}
+	for i := range regions {
+		if !f.grow(&regions[i], at) {
+			f.propose(&regions[i], at)
+		}
+	}
+	f.things = slices.DeleteFunc(f.things, func(t *thing) bool {
+		return t.state == candidate && at.Sub(t.marked) >= missedAfter
+	})
+	f.decide(at, who)
+	f.own()
+}
+
+// dropMisregistered unmarks pixels that have the short background's colour in a
+// neighbour of the long one: registration is no better than a pixel, and of a
+// camera that moves a few, because what is near moves otherwise than what is far.
+func (f *field) dropMisregistered(at time.Time) {
+	r := 1
+	if f.reg.sways(at) {
+		r = swaySlack
+	}
+	now := f.ms(at)
+	for i, v := range f.static {
+		if v == 0 || f.owned[i] != 0 {
+			continue
+		}
+		older := f.older(now, f.born[i])
+		x, y := i%f.w, i/f.w
+		s := f.short[3*i : 3*i+3]
+	search:
+		for ny := max(0, y-r); ny <= min(f.h-1, y+r); ny++ {
+			for nx := max(0, x-r); nx <= min(f.w-1, x+r); nx++ {
+				if j := ny*f.w + nx; f.known[j] > older && distance(s, f.long[3*j:]) <= f.noise {
+					f.static[i] = 0
+					break search
+				}
+			}
+		}
+	}
+}
+
+// older returns for how long a background must have been seen at least to be
+// older than a colour that showed at born.
+func (f *field) older(now, born uint32) uint16 {
+	return uint16(min(now-born+minKnown/2, longCap-1)) //nolint:gosec // within longCap
+}
+
+// grow adds the region to a young thing that it belongs to.
+func (f *field) grow(r *region, at time.Time) bool {
+	for _, t := range f.things {
+		if t.state == candidate || at.Sub(t.found) > growFor || t.box.gap(r.box) > growGap || len(r.px) > 2*len(t.px) {
+			continue
+		}
+		t.px = append(t.px, r.px...)
+		for _, i := range r.px {
+			t.look, t.back = append(t.look, f.short[3*i:3*i+3]...), append(t.back, f.long[3*i:3*i+3]...)
+		}
+		t.box = t.box.union(r.box)
+		t.inside, _ = f.contrast(t, f.short)
+		return true
+	}
+	return false
+}
+
+// propose makes or renews a candidate.
+func (f *field) propose(r *region, at time.Time) {
+	var best *thing
+	most := 0
+	for _, t := range f.things {
+		if t.state == candidate && !t.marked.Equal(at) {
+			if o := t.box.overlap(r.box); o > most && 3*o > min(t.box.area(), r.box.area()) {
+				best, most = t, o
+			}
+		}
+	}
+	if best == nil {
+		if len(f.things) >= maxThings {
+			return
+		}
+		best = &thing{found: at}
+		f.things = append(f.things, best)
+	}
+	best.px = append(best.px[:0], r.px...)
+	best.box, best.marked = r.box, at
+	best.looks++
+}
+
+// verdict is what a candidate turns out to be.
+type verdict uint8
+
+const (
+	wait      verdict = iota // cannot say yet
+	nothing                  // light, or background: learn it
+	isAdded                  // a thing
+	isRemoved                // the place of a thing
+	isObject                 // a track's object that is not found any more
+)
+
+// decide judges every candidate that is ripe.
+func (f *field) decide(at time.Time, who *witnesses) {
+	verdicts := map[*thing]verdict{}
+	real := 0
+	for _, t := range f.things {
+		if t.state != candidate || t.looks < confirmLooks || at.Sub(t.found) < confirmAfter || !t.marked.Equal(at) {
+			continue
+		}
+		v := f.judge(t, at, who)
+		if v == wait && at.Sub(t.found) > doubtFor {
+			v = nothing
+		}
+		verdicts[t] = v
+		if v == isAdded || v == isRemoved {
+			real++
+		}
+	}
+	kept := f.things[:0]
+	for _, t := range f.things {
+		v := verdicts[t]
+		if real > maxAtOnce && (v == isAdded || v == isRemoved) {
+			v = nothing
+		}
+		switch v {
+		case wait:
+		case nothing:
+			f.absorb(t.px)
+			continue
+		case isAdded, isRemoved:
+			t.kind = vision.StillAdded
+			if v == isRemoved {
+				t.kind = vision.StillRemoved
+			}
+			f.believe(t, at, who)
+		case isObject:
+			f.keep(t, at)
+			t.kind, t.state = vision.StillAdded, standing
+		}
+		kept = append(kept, t)
+	}
+	clear(f.things[len(kept):])
+	f.things = kept
+}
+
+// keep notes what the place looks like.
+func (f *field) keep(t *thing, at time.Time) {
+	t.look, t.back = t.look[:0], t.back[:0]
+	for _, i := range t.px {
+		t.look, t.back = append(t.look, f.short[3*i:3*i+3]...), append(t.back, f.long[3*i:3*i+3]...)
+	}
+	t.since, t.bare = f.times(t)
+	t.seen, t.judged = at, at
+	t.inside, _ = f.contrast(t, f.short)
+}
+
+// believe makes the candidate a thing and looks for who did it.
+func (f *field) believe(t *thing, at time.Time, who *witnesses) {
+	if t.state == candidate {
+		f.keep(t, at)
+	}
+	t.state = believed
+	*f.ids++
+	t.id = *f.ids
+	t.score = f.sureness(t)
+	if s, ok := who.blame(f.world(t.box), t.bare, t.since); ok {
+		t.actor, t.near = &s, s.contact.at
+		for _, g := range s.who.seen {
+			r := f.world(t.box)
+			if g.at.After(t.near) && g.canvas.gap(r) <= nearMargin*float64(max(g.canvas.height(), g.canvas.width())) {
+				t.near = g.at
+			}
+		}
+	}
+	f.picture(t)
+}
+
+// times returns when the region's colours first showed and when the background
+// was last seen there, as quantiles over its pixels.
+func (f *field) times(t *thing) (since, bare time.Time) {
+	born, last := make([]uint32, 0, len(t.px)), make([]uint32, 0, len(t.px))
+	for _, i := range t.px {
+		born = append(born, f.born[i])
+		last = append(last, f.seenLong[i])
+	}
+	slices.Sort(born)
+	slices.Sort(last)
+	since = f.time(max(1, born[len(born)/3]))
+	if l := last[len(last)/2]; l > 0 {
+		bare = f.time(l)
+	}
+	return since, bare
+}
+
+// judge says what a candidate is.
+func (f *field) judge(t *thing, at time.Time, who *witnesses) verdict {
+	box := t.box
+	if float64(len(t.px)) > f.cfg.MaxArea*float64(f.w*f.h) {
+		return nothing
+	}
+	if min(box.width(), box.height()) < minSide || float64(len(t.px)) < minFill*float64(box.area()) {
+		return wait
+	}
+	if f.cut(t) && at.Sub(t.found) < waitForRest {
+		return wait
+	}
+	if f.onlyLight(t) || f.reg.sways(at) && f.displaced(t, at) {
+		return nothing
+	}
+	since, bare := f.times(t)
+	world := f.world(box)
+	_, touched := who.blame(world, bare, since)
+	if !f.jumped.IsZero() && !touched && since.Sub(f.jumped).Abs() < jumpSlack {
+		return nothing
+	}
+	q := f.edges(t)
+	switch who.occupant(world) {
+	case cameFrom:
+		return nothing
+	case lostThere:
+		if q < -.08 {
+			return nothing
+		}
+		return isObject
+	case wentAway, nobody:
+	}
+	switch {
+	case q > .06, q > -.06 && touched:
+		return isAdded
+	case q < -.06:
+		if f.knownFor(t) < ripeFor {
+			return nothing
+		}
+		return isRemoved
+	}
+	return wait
+}
+
+// cut reports whether somebody hides a part of the region.
+func (f *field) cut(t *thing) bool {
+	n := 0
+	for _, i := range t.px {
+		x, y := int(i)%f.w, int(i)/f.w
+		for _, d := range [4][2]int{{2, 0}, {-2, 0}, {0, 2}, {0, -2}} {
+			if nx, ny := x+d[0], y+d[1]; nx >= 0 && ny >= 0 && nx < f.w && ny < f.h && f.hidden[ny*f.w+nx] != 0 && f.outside[ny*f.w+nx] == 0 {
+				n++
+				break
+			}
+		}
+	}
+	return n > 3 && n*n > len(t.px)
+}
+
+// knownFor returns for how long the background behind the region was seen.
+func (f *field) knownFor(t *thing) time.Duration {
+	sum := 0
+	for _, i := range t.px {
+		sum += int(f.known[i])
+	}
+	return time.Duration(sum/len(t.px)) * time.Millisecond
+}
+
+// onlyLight reports whether the region is the same surface in another light: a
+// shadow, the cone of a lamp. Its texture is the same, or it has none and is
+// evenly and moderately darker or brighter in every channel.
+func (f *field) onlyLight(t *thing) bool {
+	var sum [3]float64
+	var n, sl, ss, sll, sss, sls float64
+	for _, i := range t.px {
+		l, s := f.long[3*i:3*i+3], f.short[3*i:3*i+3]
+		a, b := luma(l), luma(s)
+		n, sl, ss, sll, sss, sls = n+1, sl+a, ss+b, sll+a*a, sss+b*b, sls+a*b
+		for c := range 3 {
+			sum[c] += math.Log((float64(s[c]) + 6) / (float64(l[c]) + 6))
+		}
+	}
+	vl, vs, cov := sll/n-sl/n*sl/n, sss/n-ss/n*ss/n, sls/n-sl/n*ss/n
+	ratio := [3]float64{sum[0] / n, sum[1] / n, sum[2] / n}
+	low, high := min(ratio[0], ratio[1], ratio[2]), max(ratio[0], ratio[1], ratio[2])
+	grain := float64(f.noise) / 4
+	if vl > grain*grain && vs > grain*grain/4 && cov/math.Sqrt(vl*vs) > sameTexture && high-low < .3 && low > math.Log(.3) {
+		return true
+	}
+	if high-low > .12 || low < math.Log(.5) || high > math.Log(2) {
+		return false
+	}
+	// No texture of its own: what remains after the even change is noise.
+	rest := 0.0
+	for _, i := range t.px {
+		for c := range 3 {
+			rest += math.Abs(float64(f.short[int(3*i)+c]) - (float64(f.long[int(3*i)+c])+6)*math.Exp(ratio[c]) + 6)
+		}
+	}
+	return rest/(3*n) < float64(f.noise)*.3 && vl > grain*grain/8
+}
+
+func luma(p []byte) float64 {
+	return .114*float64(p[0]) + .587*float64(p[1]) + .299*float64(p[2])
+}
+
+// displaced reports whether what is seen now is a piece of the old background a
+// few pixels away: it stands nearer or farther than what was registered.
+func (f *field) displaced(t *thing, at time.Time) bool {
+	const span = 8
+	since, _ := f.times(t)
+	older := f.older(f.ms(at), f.ms(since))
+	b := rect{max(0, t.box.x0-2), max(0, t.box.y0-2), min(f.w, t.box.x1+2), min(f.h, t.box.y1+2)}
+	step := 1 + int(math.Sqrt(float64(b.area())/900))
+	for dy := -span; dy <= span; dy++ {
+		for dx := -span; dx <= span; dx++ {
+			if dx == 0 && dy == 0 || b.x0+dx < 0 || b.y0+dy < 0 || b.x1+dx > f.w || b.y1+dy > f.h {
+				continue
+			}
+			if f.alike(t, dx, dy, older) && f.correlate(b, dx, dy, step, older) > sameElsewhere {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// alike reports whether most of the region's pixels have the colours that the
+// long background has so many pixels away.
+func (f *field) alike(t *thing, dx, dy int, older uint16) bool {
+	same, step := 0, 1+len(t.px)/200
+	n := 0
+	for k := 0; k < len(t.px); k += step {
+		i := int(t.px[k])
+		j := i + dy*f.w + dx
+		n++
+		if f.known[j] > older && distance(f.short[3*i:], f.long[3*j:]) <= f.noise {
+			same++
+		}
+	}
+	return 10*same >= 7*n
+}
+
+// correlate compares the short background in the box with the long one so many
+// pixels away, by luma, in [-1,1]; 0 without texture or knowledge.
+func (f *field) correlate(b rect, dx, dy, step int, older uint16) float64 {
+	var n, sl, ss, sll, sss, sls float64
+	for y := b.y0; y < b.y1; y += step {
+		for x := b.x0; x < b.x1; x += step {
+			i, j := y*f.w+x, (y+dy)*f.w+x+dx
+			if f.hidden[i] != 0 || f.known[j] <= older {
+				continue
+			}
+			a, c := luma(f.long[3*j:]), luma(f.short[3*i:])
+			n, sl, ss, sll, sss, sls = n+1, sl+a, ss+c, sll+a*a, sss+c*c, sls+a*c
+		}
+	}
+	if n < 16 {
+		return 0
+	}
+	vl, vs := sll/n-sl/n*sl/n, sss/n-ss/n*ss/n
+	if vl < 64 || vs < 64 {
+		return 0
+	}
+	return (sls/n - sl/n*ss/n) / math.Sqrt(vl*vs)
+}
+
+// edges compares the contrast along the region's border in both backgrounds, in
+// [-1,1]: positive where a thing stands out now, negative where one did before.
+func (f *field) edges(t *thing) float64 {
+	mark := make(map[int32]bool, len(t.px))
+	for _, i := range t.px {
+		mark[i] = true
+	}
+	now, before, n := 0.0, 0.0, 0
+	const d = 3
+	for _, i := range t.px {
+		x, y := int(i)%f.w, int(i)/f.w
+		for _, v := range [4][2]int{{d, 0}, {-d, 0}, {0, d}, {0, -d}} {
+			nx, ny := x+v[0], y+v[1]
+			if nx < 0 || ny < 0 || nx >= f.w || ny >= f.h {
+				continue
+			}
+			j := ny*f.w + nx
+			near := int32((y+v[1]/d)*f.w + x + v[0]/d)                               //nolint:gosec // pixels fit
+			if mark[int32(j)] || mark[near] || f.hidden[j] != 0 || f.known[j] == 0 { //nolint:gosec // pixels fit
+				continue
+			}
+			now += float64(distance(f.short[3*i:], f.short[3*j:]))
+			before += float64(distance(f.long[3*i:], f.long[3*j:]))
+			n++
+		}
+	}
+	if n < 4 {
+		return 0
+	}
+	return (now - before) / (now + before + 6*float64(n))
+}
+
+// sureness rates a thing by how much it differs and how compact it is.
+func (f *field) sureness(t *thing) float64 {
+	d := 0
+	for k := range t.px {
+		d += distance(t.look[3*k:], t.back[3*k:])
+	}
+	contrast := min(1, float64(d)/float64(len(t.px))/(3*float64(f.noise)))
+	fill := min(1, float64(len(t.px))/float64(max(1, t.box.area()))/.6)
+	return .2 + .5*contrast + .3*fill
+}
+
+const cropMargin = .75 // of the thing's size around it
+
+// picture cuts the place out of both backgrounds.
+func (f *field) picture(t *thing) {
+	m := int(cropMargin*float64(max(t.box.width(), t.box.height()))) + 8
+	b := rect{max(0, t.box.x0-m), max(0, t.box.y0-m), min(f.w, t.box.x1+m), min(f.h, t.box.y1+m)}
+	p := Pictures{Width: b.width(), Height: b.height()}
+	for y := b.y0; y < b.y1; y++ {
+		from, to := 3*(y*f.w+b.x0), 3*(y*f.w+b.x1)
+		p.Before, p.After = append(p.Before, f.long[from:to]...), append(p.After, f.img[from:to]...)
+	}
+	t.pictures = p
+}
