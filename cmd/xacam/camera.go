@@ -19,6 +19,7 @@ import (
 	"github.com/xacam/xacam/streams/ring"
 	"github.com/xacam/xacam/streams/rtsp"
 	"github.com/xacam/xacam/vision/pipeline"
+	"github.com/xacam/xacam/vision/tracklog"
 )
 
 // runner is one camera in this process: its session, decoder, analysis and the
@@ -58,6 +59,7 @@ type deps struct {
 	rtspMetrics *rtsp.Metrics
 	record      *recorder
 	counted     func([]events.Count) // nil counts nothing
+	tracks      *tracklog.Log        // nil keeps none
 	now         func() time.Time
 	log         *slog.Logger
 }
@@ -156,10 +158,15 @@ func (r *runner) analyse(ctx context.Context) error {
 		return nil
 	}
 	var feed *pipeline.Feed
+	began := r.deps.now()
+	tape := r.plan.newTape(r.deps.tracks, began)
+	if tape != nil {
+		defer tape.Close()
+	}
 	cam, err := r.plan.newCamera(analysis{
 		mood:   func(m pipeline.Mood) { feed.SetMood(m) },
-		record: r.deps.record.Record, counted: r.deps.counted, run: rand.Text(), look: r.looked, metrics: r.deps.metrics, now: r.deps.now, aspect: r.aspect(),
-	}, r.plan.openOf(func(k events.Kind) bool { return k != events.KindCameraOffline }), r.deps.now())
+		record: r.deps.record.Record, counted: r.deps.counted, run: rand.Text(), look: r.looked(tape), metrics: r.deps.metrics, now: r.deps.now, aspect: r.aspect(),
+	}, r.plan.openOf(func(k events.Kind) bool { return k != events.KindCameraOffline }), began)
 	if err != nil {
 		return err
 	}
@@ -258,13 +265,19 @@ func (r *runner) setFault(err error) {
 	r.fault = err
 }
 
-func (r *runner) looked(l *pipeline.Look) error {
-	if !l.Held {
-		r.mu.Lock()
-		r.looks.add(r.deps.now())
-		r.mu.Unlock()
+// looked returns what hears of each look; tape may be nil.
+func (r *runner) looked(tape *tracklog.Tape) func(*pipeline.Look) error {
+	return func(l *pipeline.Look) error {
+		if tape != nil {
+			tape.Add(l.Scene)
+		}
+		if !l.Held {
+			r.mu.Lock()
+			r.looks.add(r.deps.now())
+			r.mu.Unlock()
+		}
+		return nil
 	}
-	return nil
 }
 
 // OnFormat implements rtsp.Handler.

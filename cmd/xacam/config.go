@@ -27,6 +27,7 @@ type Config struct {
 	Database  DatabaseConfig  `yaml:"database"`
 	Commune   CommuneConfig   `yaml:"commune"`
 	Inference InferenceConfig `yaml:"inference"`
+	Tracks    TracksConfig    `yaml:"tracks"`
 	Log       LogConfig       `yaml:"log"`
 
 	location *time.Location // of Commune.TimeZone, set by validate
@@ -70,6 +71,7 @@ func defaultConfig() *Config {
 		Data:      "/var/lib/xacam",
 		Commune:   CommuneConfig{Code: "31615", Name: "Xã An Thạnh", TimeZone: "Asia/Ho_Chi_Minh", Holidays: []string{"01-01", "04-30", "05-01", "09-02"}},
 		Inference: InferenceConfig{Model: "yolox-nano"},
+		Tracks:    TracksConfig{Days: 30, GB: 5},
 		Log:       LogConfig{Level: "info", Format: "text"},
 	}
 }
@@ -148,6 +150,7 @@ func (c *Config) validate() error {
 	if c.Inference.Model == "" {
 		bad("inference.model", "is required, such as yolox-nano")
 	}
+	c.Tracks.validate(bad)
 	if _, err := c.Log.level(); err != nil {
 		bad("log.level", "%q is not one of debug, info, warn, error", c.Log.Level)
 	}

@@ -4,15 +4,28 @@ import (
 	"github.com/xacam/xacam/vision/behaviour"
 	"github.com/xacam/xacam/vision/camera"
 	"github.com/xacam/xacam/vision/pipeline"
+	"github.com/xacam/xacam/vision/prep"
 	"github.com/xacam/xacam/vision/riders"
+	"github.com/xacam/xacam/vision/still"
 )
 
 // enrichers returns what looks closer at a camera's scenes: only what its rules
-// need, in the order in which they build on each other.
+// need, in the order in which they build on each other. The last one rounds the
+// scene to what is kept of it.
 func (p *plan) enrichers(built *camera.Plan) ([]pipeline.Enricher, error) {
 	var out []pipeline.Enricher
 	if built.Needs[behaviour.NeedRiders] {
 		out = append(out, riders.New(riders.Config{}))
 	}
-	return out, nil
+	if built.Needs[behaviour.NeedStills] {
+		e, err := still.New(still.Config{NewAligner: newAligner, Masks: built.Masks})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return append(out, new(snapping)), nil
 }
+
+// newAligner registers pictures with OpenCV.
+func newAligner(width, height int) (still.Aligner, error) { return prep.NewAligner(width, height) }

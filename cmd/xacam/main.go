@@ -80,7 +80,7 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(
 		newDemoCommand(), newServeCommand(), newReplayCommand(), newProbeCommand(), newSimCommand(),
-		newDetectCommand(), newTrackCommand(), newEvalCommand(), newBenchCommand(), newModelsCommand(),
+		newDetectCommand(), newTrackCommand(), newBacktestCommand(), newEvalCommand(), newBenchCommand(), newModelsCommand(),
 		newApplyCommand(), newExportCommand(), newCheckConfigCommand(), newMigrateCommand(),
 	)
 	return root

@@ -34,6 +34,7 @@ type plan struct {
 	detector  vision.Detector // nil when there is none, then fault says why
 	fault     error
 	calendar  schedule.Calendar
+	needs     []string              // what is worked out besides tracks
 	open      func() []events.Event // events of the camera that are raised now
 }
 
@@ -59,13 +60,14 @@ func (p *planner) Plan(c storedCamera, open func() []events.Event) (*plan, error
 		return nil, fmt.Errorf("read the stored camera: %w", err)
 	}
 	f = f.WithDefaults()
-	if _, err := f.Build(camera.Options{Versions: c.Versions, Calendar: p.calendar}); err != nil {
+	built, err := f.Build(camera.Options{Versions: c.Versions, Calendar: p.calendar})
+	if err != nil {
 		return nil, err
 	}
 	out := &plan{
 		slug: f.Camera, file: f, versions: c.Versions, source: f.Source(), place: f.Place(p.commune),
 		detectURL: f.StreamForDetection().Reveal(), transport: f.Transport,
-		fps: f.Detect.FPS, model: f.Detect.Model, calendar: p.calendar, open: open,
+		fps: f.Detect.FPS, model: f.Detect.Model, calendar: p.calendar, open: open, needs: needsOf(built),
 	}
 	if main := f.URL.Reveal(); main != out.detectURL {
 		out.mainURL = main

@@ -71,6 +71,7 @@ type server struct {
 	spool     *spool.Spool
 	tally     *tally.Writer
 	manager   *manager
+	backtests *backtester // nil when no tracks are kept
 	detectors *detectors
 	media     *os.Root
 	lock      *os.File
@@ -183,15 +184,23 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	if workers == 0 {
 		workers = runtime.NumCPU()
 	}
+	tracks, err := s.newTracks()
+	if err != nil {
+		return err
+	}
 	d := &deps{
 		scheduler: pipeline.NewScheduler(workers), decoding: semaphore.NewWeighted(int64(runtime.NumCPU())), metrics: pipeline.NewMetrics(s.registry), rtspMetrics: rtsp.NewMetrics(s.registry),
-		record: newRecorder(store, s.spool.Submit, s.log), counted: s.tally.Add, now: time.Now, log: s.log,
+		record: newRecorder(store, s.spool.Submit, s.log), counted: s.tally.Add, tracks: tracks, now: time.Now, log: s.log,
 	}
 	pl := &planner{
 		commune: s.cfg.Commune.Code, model: s.cfg.Inference.Model, calendar: schedule.Calendar{Location: s.cfg.location, Holidays: s.cfg.holidays},
 		detectors: s.detectors, faulty: make(map[string]time.Time), now: time.Now,
 	}
 	s.manager = newManager(s.db, pl, d, func() int { return s.spool.Status().Disk }, filepath.Join(s.cfg.Data, "cameras.json"))
+	if tracks != nil {
+		s.backtests = &backtester{manager: s.manager, log: tracks, events: s.db}
+		s.app.Add("tracks", stageRecord, tracks.Run)
+	}
 	web, err := s.newAPI() //nolint:contextcheck // handlers get theirs from requests
 	if err != nil {
 		return err
@@ -250,12 +259,16 @@ func (s *server) newAPI() (*api.Server, error) {
 		return nil, fmt.Errorf("open the media folder: %w", err)
 	}
 	s.media = root
-	return api.New(api.Config{
+	cfg := api.Config{
 		Events: s.db, Cameras: s.manager, Counts: s.db, Media: root, Listener: s.listener,
 		Watch:  func(ctx context.Context, wake func()) error { return s.db.Watch(ctx, pgstore.EventChanges, wake) },
 		Health: s.health, Registry: s.registry, Log: s.log, Location: s.cfg.location,
 		Kinds: append(behaviour.Kinds(), events.KindCameraOffline),
-	})
+	}
+	if s.backtests != nil {
+		cfg.Backtest = s.backtests
+	}
+	return api.New(cfg)
 }
 
 // Run runs the server until ctx is done, and frees what New took.
