@@ -2,40 +2,81 @@ package main
 
 import (
 	"fmt"
-	"image/color"
-	"strings"
+	"slices"
 	"time"
 
+	"github.com/xacam/xacam/cmd/xacam/draw"
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/lifecycle"
 	"github.com/xacam/xacam/streams/avdec"
 	"github.com/xacam/xacam/streams/media"
 	"github.com/xacam/xacam/vision"
-	"github.com/xacam/xacam/vision/camera"
 	"github.com/xacam/xacam/vision/geom"
 	"github.com/xacam/xacam/vision/pipeline"
-	"github.com/xacam/xacam/vision/prep"
 )
 
 // annotator draws what the pipeline sees into a video: zones, lines and masks,
-// tracks, and why events fired. Frames that were not looked at show the latest
-// boxes.
+// tracks and where they came from, static changes, faults of the view, the state
+// of each rule, and why events were raised. Frames that were not looked at show
+// the latest boxes.
 type annotator struct {
-	path   string
-	plan   *plan
-	out    *avdec.Writer
-	w, h   int // of the video: those of the first picture
-	bgr    []byte
-	tracks []vision.Track
-	at     time.Time
+	path    string
+	plan    *plan
+	lang    string // "vi" or "en"
+	letters *draw.Letters
+	out     *avdec.Writer
+	w, h    int // of the video: those of the first picture
+	bgr     []byte
+
+	scene  vision.Scene // the latest
+	trails map[uint64][]trailPoint
+	rules  []ruleState
 	notes  []note
 }
 
-type note struct {
-	text  string
-	until time.Duration
+// trailPoint is where a track stood.
+type trailPoint struct {
+	foot geom.Point
+	at   time.Time
 }
 
-func newAnnotator(path string, p *plan) *annotator { return &annotator{path: path, plan: p} }
+// note says why an event was raised.
+type note struct {
+	text     string
+	severity events.Severity
+	until    time.Duration
+}
+
+// ruleState is what a rule does now.
+type ruleState struct {
+	name, place string // place is its zone or line, "" for none
+	kind        events.Kind
+	raised      int           // events that are raised
+	pending     int           // conditions that have not lasted for long enough
+	held, hold  time.Duration // of the pending one that is nearest to its end
+	lately      time.Duration // until when a raise is still shown
+}
+
+const (
+	noteFor  = 4 * time.Second         // how long a reason is shown
+	flashFor = 1500 * time.Millisecond // how long an event of a moment is shown
+	trailFor = 4 * time.Second         // length of a trail
+	mostTail = 120                     // points of a trail
+)
+
+// newAnnotator returns an annotator for the pictures of the plan's camera; lang
+// is "vi" or "en".
+func newAnnotator(path string, p *plan, lang string) (*annotator, error) {
+	letters, err := draw.NewLetters()
+	if err != nil {
+		return nil, err
+	}
+	a := &annotator{path: path, plan: p, lang: lang, letters: letters, trails: make(map[uint64][]trailPoint)}
+	for _, r := range p.file.Rules {
+		a.rules = append(a.rules, ruleState{name: r.Name, kind: r.Kind, place: r.Zone + r.Line})
+	}
+	return a, nil
+}
 
 // Close finishes the video.
 func (a *annotator) Close() error {
@@ -45,18 +86,80 @@ func (a *annotator) Close() error {
 	return a.out.Close()
 }
 
+// look takes over what was seen and draws it.
 func (a *annotator) look(l *pipeline.Look) error {
-	a.tracks = append(a.tracks[:0], l.Scene.Tracks...)
-	a.at = l.Scene.At
-	for _, c := range l.Changes {
-		if c.Event.State == events.StateRaised {
-			text := strings.ReplaceAll(c.Event.Why.VI, "→", "->") // the letters drawn have no arrow
-			a.notes = append(a.notes, note{text, l.Frame.PTS + 4*time.Second})
-		}
-	}
+	a.take(l)
 	return a.between(l.Frame)
 }
 
+func (a *annotator) take(l *pipeline.Look) {
+	a.scene = *l.Scene
+	a.scene.Tracks = slices.Clone(l.Scene.Tracks)
+	a.scene.Stills = slices.Clone(l.Scene.Stills)
+	a.scene.View = slices.Clone(l.Scene.View)
+	for i := range a.scene.Tracks {
+		t := &a.scene.Tracks[i]
+		if trail := a.trails[t.ID]; !t.Coasting(a.scene.At) && len(trail) < mostTail {
+			a.trails[t.ID] = append(trail, trailPoint{t.Box.Foot(), a.scene.At})
+		}
+	}
+	for id, trail := range a.trails {
+		trail = slices.DeleteFunc(trail, func(p trailPoint) bool {
+			return p.at.Before(a.scene.At.Add(-trailFor)) || p.at.After(a.scene.At)
+		})
+		if a.trails[id] = trail; len(trail) == 0 {
+			delete(a.trails, id)
+		}
+	}
+	a.judge(l)
+}
+
+// judge takes over the states of the rules.
+func (a *annotator) judge(l *pipeline.Look) {
+	for i := range a.rules {
+		r := &a.rules[i]
+		*r = ruleState{name: r.name, kind: r.kind, place: r.place, lately: r.lately}
+	}
+	find := func(k events.Key) *ruleState {
+		i := slices.IndexFunc(a.rules, func(r ruleState) bool { return r.name == k.Rule && r.kind == k.Kind })
+		if i < 0 {
+			return &ruleState{}
+		}
+		return &a.rules[i]
+	}
+	var standing []lifecycle.Standing
+	if l.Standing != nil {
+		standing = l.Standing()
+	}
+	for _, s := range standing {
+		r := find(s.Key)
+		if s.Raised {
+			r.raised++
+			continue
+		}
+		r.pending++
+		if left := s.Hold - s.Held; r.pending == 1 || left < r.hold-r.held {
+			r.held, r.hold = s.Held, s.Hold
+		}
+	}
+	for i := range l.Changes {
+		e := &l.Changes[i].Event
+		if e.State == events.StateRaised {
+			find(e.Key()).lately = l.Frame.PTS + flashFor
+			a.notes = append(a.notes, note{a.say(e.Why), e.Severity, l.Frame.PTS + noteFor})
+		}
+	}
+}
+
+// say chooses the language.
+func (a *annotator) say(t events.Text) string {
+	if a.lang == "en" {
+		return t.EN
+	}
+	return t.VI
+}
+
+// between draws a frame that was not looked at.
 func (a *annotator) between(f *media.Frame) error {
 	if a.out == nil {
 		a.w, a.h = f.Picture.Size()
@@ -70,62 +173,7 @@ func (a *annotator) between(f *media.Frame) error {
 	if err := f.Picture.BGR(a.bgr, a.w, a.h); err != nil {
 		return fmt.Errorf("annotate: %w", err)
 	}
-	c, err := prep.NewCanvas(a.bgr, a.w, a.h)
-	if err != nil {
-		return fmt.Errorf("annotate: %w", err)
-	}
-	defer c.Close()
-	a.draw(c, f)
-	return a.out.Write(c.Pixels(), f.PTS)
-}
-
-func (a *annotator) draw(c *prep.Canvas, f *media.Frame) {
-	var (
-		zone = color.RGBA{R: 255, G: 200, B: 0, A: 255}
-		line = color.RGBA{R: 0, G: 200, B: 255, A: 255}
-		mask = color.RGBA{R: 90, G: 90, B: 90, A: 255}
-		seen = color.RGBA{R: 60, G: 220, B: 60, A: 255}
-		lost = color.RGBA{R: 150, G: 150, B: 150, A: 255}
-		text = color.RGBA{R: 255, G: 255, B: 255, A: 255}
-	)
-	file := a.plan.file
-	for _, name := range file.ZoneNames() {
-		c.Polygon(points(file.Zones[name].Area), name, zone)
-	}
-	for _, m := range file.Masks {
-		c.Polygon(points(m), "", mask)
-	}
-	for _, name := range file.LineNames() {
-		l := file.Lines[name]
-		c.Line(point(l.From), point(l.To), name, line)
-	}
-	for i := range a.tracks {
-		t := &a.tracks[i]
-		col := seen
-		if t.Coasting(a.at) {
-			col = lost
-		}
-		c.Box(t.Box, fmt.Sprintf("%d %s", t.ID, t.Label), col)
-	}
-	c.Text(geom.Point{X: .01, Y: .05}, f.Captured.In(a.plan.calendar.Location).Format("2006-01-02 15:04:05.0"), text)
-	live := a.notes[:0]
-	for _, n := range a.notes {
-		if n.until > f.PTS {
-			live = append(live, n)
-		}
-	}
-	a.notes = live
-	for i, n := range a.notes {
-		c.Text(geom.Point{X: .01, Y: .97 - .06*float64(i)}, n.text, zone)
-	}
-}
-
-func point(p camera.Point) geom.Point { return geom.Point{X: p[0], Y: p[1]} }
-
-func points(ps []camera.Point) []geom.Point {
-	out := make([]geom.Point, len(ps))
-	for i, p := range ps {
-		out[i] = point(p)
-	}
-	return out
+	a.notes = slices.DeleteFunc(a.notes, func(n note) bool { return n.until <= f.PTS })
+	a.draw(f.Captured, f.PTS)
+	return a.out.Write(a.bgr, f.PTS)
 }

@@ -28,6 +28,7 @@ import (
 type replayOptions struct {
 	data, camera, model, start    string
 	events, tracks, annotate      string
+	lang                          string
 	counts                        string
 	commune, timeZone, replayOnly string
 	noGate                        bool
@@ -56,7 +57,8 @@ func newReplayCommand() *cobra.Command {
 	f.StringVar(&o.events, "events", "", "file for the events, one JSON object a line; standard output when not given")
 	f.StringVar(&o.tracks, "tracks", "", "file for the tracks of every picture that was looked at, one JSON object a line")
 	f.StringVar(&o.counts, "counts", "", "file for what the rules of the kind traffic_count counted, one JSON object a line")
-	f.StringVar(&o.annotate, "annotate", "", "MP4 file to draw boxes, zones and events into")
+	f.StringVar(&o.annotate, "annotate", "", "MP4 file to draw boxes, zones, rules and events into")
+	f.StringVar(&o.lang, "lang", "vi", "language of what is written into the pictures: vi or en")
 	f.StringVar(&o.commune, "commune", "31615", "code of the commune, for the events' place")
 	f.StringVar(&o.timeZone, "time-zone", "Asia/Ho_Chi_Minh", "time zone of schedules and times")
 	f.BoolVar(&o.noGate, "no-gate", false, "look at every due picture, also where nothing moves")
@@ -103,6 +105,9 @@ func replay(cmd *cobra.Command, o replayOptions, video string) (err error) {
 	holidays, err := schedule.ParseHolidays(defaultConfig().Commune.Holidays)
 	if err != nil {
 		return err
+	}
+	if o.lang != "vi" && o.lang != "en" {
+		return usagef("--lang %q: give vi or en", o.lang)
 	}
 	avdec.QuietLog()
 	file, err := avdec.OpenFile(avdec.FileConfig{Path: video, Start: start})
@@ -173,7 +178,9 @@ func (r *replayer) run(ctx context.Context, stdout io.Writer) (err error) {
 		defer func() { err = errors.Join(err, closeTracks(err == nil)) }()
 	}
 	if r.opts.annotate != "" {
-		r.annotated = newAnnotator(r.opts.annotate, r.plan)
+		if r.annotated, err = newAnnotator(r.opts.annotate, r.plan, r.opts.lang); err != nil {
+			return err
+		}
 		defer func() { err = errors.Join(err, r.annotated.Close()) }()
 	}
 	format := r.file.Format()

@@ -337,7 +337,8 @@ func TestAnnotatedVideoKeepsItsSize(t *testing.T) {
 	t.Parallel()
 	avdec.QuietLog()
 	path := filepath.Join(t.TempDir(), "out.mp4")
-	a := newAnnotator(path, &plan{calendar: schedule.Calendar{Location: time.UTC}})
+	a, err := newAnnotator(path, &plan{calendar: schedule.Calendar{Location: time.UTC}}, "vi")
+	require.NoError(t, err)
 	for i, p := range []sized{{320, 240}, {160, 120}, {640, 480}} {
 		err := a.between(&media.Frame{PTS: time.Duration(i) * 40 * time.Millisecond, Picture: p})
 		if errors.Is(err, avdec.ErrUnavailable) {
