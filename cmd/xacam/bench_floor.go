@@ -73,7 +73,7 @@ func newFloors(cmd *cobra.Command, o benchOptions) (*floors, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	in := m.Input.Tight(clip.width, clip.height)
-	cfg.Resize, cfg.Width, cfg.Height = in != m.Input, in.Width, in.Height
+	cfg.Resize, cfg.Width, cfg.Height = m.Input.MultipleOf > 0, in.Width, in.Height
 	if f.tight, err = dets.runtime.Load(cfg); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
