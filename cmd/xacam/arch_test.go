@@ -46,6 +46,7 @@ var imports = map[string][]string{
 	"vision/family":    {"models", "vision", "vision/geom"},
 	"vision/mot":       {"vision", "vision/geom"},
 	"vision/motion":    {"streams/media", "vision", "vision/geom"},
+	"vision/tamper":    {"streams/media", "vision", "vision/geom"},
 	"vision/ort":       {"streams/media", "vision"},
 	"vision/prep":      {"models", "streams/media", "vision", "vision/geom"},
 	"vision/riders":    {"streams/media", "vision", "vision/geom"},

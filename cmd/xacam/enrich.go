@@ -7,6 +7,7 @@ import (
 	"github.com/xacam/xacam/vision/prep"
 	"github.com/xacam/xacam/vision/riders"
 	"github.com/xacam/xacam/vision/still"
+	"github.com/xacam/xacam/vision/tamper"
 )
 
 // enrichers returns what looks closer at a camera's scenes: only what its rules
@@ -19,6 +20,13 @@ func (p *plan) enrichers(built *camera.Plan) ([]pipeline.Enricher, error) {
 	}
 	if built.Needs[behaviour.NeedStills] {
 		e, err := still.New(still.Config{NewAligner: newAligner, Masks: built.Masks})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	if built.Needs[behaviour.NeedView] {
+		e, err := tamper.New(tamper.Config{Masks: built.Masks})
 		if err != nil {
 			return nil, err
 		}
