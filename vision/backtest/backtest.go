@@ -84,7 +84,7 @@ func Run(ctx context.Context, dir string, q Request) (*Result, error) {
 	if err := t.begin(); err != nil { // before anything is read
 		return nil, err
 	}
-	r, err := tracklog.Open(dir, q.File.Camera, q.From.Add(-q.Warmup), q.To)
+	r, err := tracklog.Open(ctx, dir, q.File.Camera, q.From.Add(-q.Warmup), q.To)
 	if err != nil {
 		return nil, err
 	}

@@ -201,12 +201,12 @@ type visits struct {
 // scene returns what is seen at a time, and whether it is all still.
 func (v visits) scene(at time.Time) *vision.Scene {
 	d := at.Sub(v.from)
-	n, in := d/v.interval, d%v.interval
+	n, in := int(d/v.interval), d%v.interval
 	s := &vision.Scene{Camera: "cho", At: at, Aspect: 16. / 9, Held: in > v.stay+time.Second}
-	id := uint64(n) + 1 //nolint:gosec // small
+	id := uint64(n) + 1
 	switch box := (geom.Box{Min: geom.Point{X: 0.45, Y: 0.4}, Max: geom.Point{X: 0.5, Y: 0.6}}); {
 	case in < v.stay:
-		first := v.from.Add(n * v.interval)
+		first := at.Add(-in)
 		s.Tracks = []vision.Track{{ID: id, Label: "person", Score: 0.8, Box: box, Prev: box, First: first, Seen: at, StillFor: in}}
 	case in < v.stay+500*time.Millisecond:
 		s.Ended = []uint64{id}
@@ -224,8 +224,8 @@ func TestResult(t *testing.T) {
 	tape := log.Tape("cho", tracklog.Run{Started: start, FPS: 5})
 	for i := range 2 * 24 * 3600 * 2 {
 		at := start.Add(time.Duration(i) * 500 * time.Millisecond)
-		switch at.Sub(start) { // the server was away for three hours, and the analysis began anew later
-		case 30 * time.Hour, 40*time.Hour + 30*time.Second:
+		// The server was away for three hours, and the analysis began anew later.
+		if d := at.Sub(start); d == 30*time.Hour || d == 40*time.Hour+30*time.Second {
 			tape.Close()
 			tape = log.Tape("cho", tracklog.Run{Started: at.Add(-time.Second), FPS: 5})
 			now.restart(at.Add(-time.Second))

@@ -114,7 +114,7 @@ func BenchmarkRead(b *testing.B) {
 			b.ReportAllocs()
 			var bytes int64
 			for b.Loop() {
-				r, err := Open(dir, "cho", time.Time{}, start.AddDate(1, 0, 0))
+				r, err := Open(b.Context(), dir, "cho", time.Time{}, start.AddDate(1, 0, 0))
 				require.NoError(b, err)
 				n := 0
 				for {

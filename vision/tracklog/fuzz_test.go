@@ -133,7 +133,7 @@ func FuzzFile(f *testing.F) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		blocks := make(chan loaded, ahead)
-		r := &Reader{from: math.MinInt64, to: math.MaxInt64, cancel: cancel, blocks: blocks, free: make(chan []byte, ahead)}
+		r := &Reader{ended: ctx.Err, from: math.MinInt64, to: math.MaxInt64, cancel: cancel, blocks: blocks, free: make(chan []byte, ahead)}
 		go func() {
 			defer close(blocks)
 			r.loadHour(ctx, blocks, new(inflater), b)

@@ -1,6 +1,7 @@
 package tracklog
 
 import (
+	"context"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -124,7 +125,7 @@ func snapped(s *vision.Scene) vision.Scene {
 // readAll returns every scene of the camera "cho".
 func readAll(t *testing.T, dir string) ([]vision.Scene, Stats) {
 	t.Helper()
-	r, err := Open(dir, "cho", time.Time{}, start.AddDate(10, 0, 0))
+	r, err := Open(t.Context(), dir, "cho", time.Time{}, start.AddDate(10, 0, 0))
 	require.NoError(t, err)
 	defer r.Close()
 	var out []vision.Scene
@@ -176,7 +177,7 @@ func TestLogIsReadBack(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, files, 2)
 
-	r, err := Open(dir, "cho", start.Add(time.Minute), start.Add(2*time.Minute))
+	r, err := Open(t.Context(), dir, "cho", start.Add(time.Minute), start.Add(2*time.Minute))
 	require.NoError(t, err)
 	defer r.Close()
 	n := 0
@@ -193,6 +194,20 @@ func TestLogIsReadBack(t *testing.T) {
 	}
 	require.InDelta(t, 300, n, 5)
 	require.InDelta(t, len(want), testutil.ToFloat64(l.metrics.scenes.WithLabelValues("cho")), 0)
+}
+
+// Who stops wanting scenes is not told that there are no more.
+func TestReadingIsCancelled(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r, err := Open(ctx, t.TempDir(), "cho", start, start.Add(time.Hour))
+	require.NoError(t, err)
+	defer r.Close()
+	_, err = r.Next()
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = Open(t.Context(), t.TempDir(), "../cho", start, start.Add(time.Hour))
+	require.Error(t, err)
 }
 
 // A clock that is set back loses nothing.

@@ -30,6 +30,7 @@ type Reader struct {
 	from, to int64
 	files    []hourFile
 
+	ended  func() error // why nobody wants more; nil while somebody does
 	cancel context.CancelFunc
 	blocks <-chan loaded // in order; closed by the loading goroutine, which Close waits for
 	free   chan []byte   // memory of blocks that were used up
@@ -61,8 +62,9 @@ type loaded struct {
 const ahead = 8
 
 // Open begins to read the scenes with from ≤ time < to of the camera in the
-// folder of a Log. No scenes is no error.
-func Open(dir, camera string, from, to time.Time) (*Reader, error) {
+// folder of a Log. No scenes is no error. It reads until ctx is done, after which
+// Next gives ctx's error.
+func Open(ctx context.Context, dir, camera string, from, to time.Time) (*Reader, error) {
 	if !ValidCamera(camera) {
 		return nil, fmt.Errorf("read tracks: %q is not the name of a camera", camera)
 	}
@@ -74,7 +76,8 @@ func Open(dir, camera string, from, to time.Time) (*Reader, error) {
 	r.files = slices.DeleteFunc(files, func(f hourFile) bool {
 		return f.hour < hourOf(r.from) || f.hour*hourMs >= r.to
 	})
-	ctx, cancel := context.WithCancel(context.Background())
+	r.ended = ctx.Err
+	ctx, cancel := context.WithCancel(ctx)
 	blocks := make(chan loaded, ahead)
 	r.cancel, r.blocks, r.free = cancel, blocks, make(chan []byte, ahead+2)
 	go func() {
@@ -124,7 +127,9 @@ func (r *Reader) Next() (*vision.Scene, error) {
 		}
 		b, ok := <-r.blocks
 		if !ok {
-			b.err = io.EOF
+			if b.err = r.ended(); b.err == nil {
+				b.err = io.EOF
+			}
 		}
 		r.stats.Damaged += b.damaged
 		r.stats.Bytes += b.bytes
