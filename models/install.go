@@ -12,8 +12,8 @@ import (
 // ErrTaken is returned for a name that another model has.
 var ErrTaken = errors.New("the name is taken")
 
-// Free reports whether a model of this name can be added: no manifest and no
-// file has it. The error wraps ErrTaken.
+// Free reports whether a model of this name can be added: no manifest has it, and
+// no file, unless it is the model's. The error wraps ErrTaken.
 func (c *Catalogue) Free(m Manifest) error {
 	if _, ok := c.byName[m.Name]; ok {
 		return fmt.Errorf("model %s: %w; there are %v", m.Name, ErrTaken, c.Names())
@@ -23,10 +23,11 @@ func (c *Catalogue) Free(m Manifest) error {
 			return fmt.Errorf("model %s: its file would be that of %s: %w", m.Name, other.Name, ErrTaken)
 		}
 	}
-	for _, path := range []string{c.Path(m), c.manifestPath(m)} {
-		if _, err := os.Lstat(path); err == nil {
-			return fmt.Errorf("model %s: there is already %s: %w", m.Name, path, ErrTaken)
-		}
+	if _, err := os.Lstat(c.Path(m)); err == nil && CheckFile(c.Path(m), m) != nil {
+		return fmt.Errorf("model %s: %s is another file: %w", m.Name, c.Path(m), ErrTaken)
+	}
+	if _, err := os.Lstat(c.manifestPath(m)); err == nil {
+		return fmt.Errorf("model %s: there is already %s: %w", m.Name, c.manifestPath(m), ErrTaken)
 	}
 	return nil
 }
@@ -34,8 +35,8 @@ func (c *Catalogue) Free(m Manifest) error {
 func (c *Catalogue) manifestPath(m Manifest) string { return filepath.Join(c.dir, m.Name+".yaml") }
 
 // Add copies a model file into the catalogue's folder and writes its manifest
-// beside it. Both appear whole or not at all; the catalogue itself does not
-// change, open it again. The error wraps ErrTaken where the name is not free.
+// beside it; each appears whole or not at all, the manifest last. The catalogue
+// itself does not change: open it again. The error wraps ErrTaken where the name is not free.
 func (c *Catalogue) Add(m Manifest, file string) error {
 	if err := m.validate(); err != nil {
 		return fmt.Errorf("add model %s: %w", m.Name, err)
@@ -50,21 +51,28 @@ func (c *Catalogue) Add(m Manifest, file string) error {
 	if err := os.MkdirAll(c.dir, 0o750); err != nil {
 		return fmt.Errorf("add model %s: %w", m.Name, err)
 	}
-	in, err := os.Open(file)
-	if err != nil {
+	if err := c.copyIn(m, file); err != nil {
 		return fmt.Errorf("add model %s: %w", m.Name, err)
 	}
-	defer in.Close()
-	part := filepath.Join(c.dir, "."+m.File+".new")
-	if err := writeWhole(part, c.Path(m), in, func() error { return CheckFile(part, m) }); err != nil {
-		return fmt.Errorf("add model %s: %w", m.Name, err)
-	}
-	path := c.manifestPath(m)
-	if err := writeWhole(filepath.Join(c.dir, "."+m.Name+".yaml.new"), path, bytes.NewReader(text), nil); err != nil {
-		_ = os.Remove(c.Path(m))
+	part := filepath.Join(c.dir, "."+m.Name+".yaml.new")
+	if err := writeWhole(part, c.manifestPath(m), bytes.NewReader(text), nil); err != nil {
 		return fmt.Errorf("add model %s: %w", m.Name, err)
 	}
 	return nil
+}
+
+// copyIn makes sure that the model's file is in the folder.
+func (c *Catalogue) copyIn(m Manifest, file string) error {
+	if CheckFile(c.Path(m), m) == nil {
+		return nil
+	}
+	in, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	part := filepath.Join(c.dir, "."+m.File+".new")
+	return writeWhole(part, c.Path(m), in, func() error { return CheckFile(part, m) })
 }
 
 // writeWhole writes a file under another name, checks it, and gives it its name.

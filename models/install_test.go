@@ -119,6 +119,12 @@ func TestAdd(t *testing.T) {
 	require.ErrorContains(t, cat.Add(other, src), "sha256")
 	require.ErrorIs(t, cat.Add(m, filepath.Join(dir, "none")), models.ErrTaken)
 
+	require.NoError(t, os.Remove(filepath.Join(dir, "mine.yaml")))
+	cat, err = models.Open(dir)
+	require.NoError(t, err)
+	require.NoError(t, cat.Add(m, cat.Path(m)), "the file is there already")
+	cat, err = models.Open(dir)
+	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(cat.Path(m), body[:9], 0o600))
 	require.ErrorContains(t, cat.Verify("mine"), "put the right file there")
 }

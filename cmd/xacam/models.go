@@ -19,7 +19,7 @@ func newModelsCommand() *cobra.Command {
 	var data string
 	cmd := &cobra.Command{
 		Use:   "models",
-		Short: "List, download and check detection models",
+		Short: "List, download, check and add detection models",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -70,6 +70,7 @@ func newModelsCommand() *cobra.Command {
 				return verifyModels(cmd.OutOrStdout(), cat, names)
 			},
 		},
+		newModelsAddCommand(&data),
 	)
 	return cmd
 }

@@ -144,7 +144,8 @@ func matchRTDETR(s Spec) []Proposal {
 		return []Proposal{p}
 	}
 	if t, rows, columns, ok := s.single(); ok {
-		if rows > 1000 || columns <= 4 || columns == 6 || !probabilities(t.Data, 0, 1) {
+		grid := cells(s.Width, s.Height, 8, 16, 32)
+		if rows > 1000 || rows%grid == 0 || columns <= 4 || columns == 6 || !probabilities(t.Data, 0, 1) {
 			return nil
 		}
 		p.Output, p.Classes, p.weight = t, columns-4, 2
