@@ -76,9 +76,10 @@ type walker struct {
 
 // rider is somebody who passed and may be part of a vehicle.
 type rider struct {
-	w     *walker
-	what  crossed
-	until time.Time
+	w       *walker
+	vehicle *walker // that it rode then; nil while that is not known
+	what    crossed
+	until   time.Time
 }
 
 func newCrossings(line geom.Segment, margin float64) *crossings {
@@ -209,11 +210,11 @@ func (c *crossings) pass(out []crossed, s *vision.Scene, w *walker) []crossed {
 	switch {
 	case w.rides(s.At):
 		if !w.vehicle.justPassed(way, s.At) {
-			c.waiting = append(c.waiting, rider{w, what, s.At.Add(ridersWait)})
+			c.waiting = append(c.waiting, rider{w, w.vehicle, what, s.At.Add(ridersWait)})
 		}
 		return out
 	case w.track.Label == classPerson && c.onWheels(&w.track):
-		c.waiting = append(c.waiting, rider{w, what, s.At.Add(ridersWait)})
+		c.waiting = append(c.waiting, rider{w, nil, what, s.At.Add(ridersWait)})
 		return out
 	case w.justPassed(way, s.At): // by its rider
 		return out
@@ -266,16 +267,16 @@ func (c *crossings) settle(out []crossed, s *vision.Scene) []crossed {
 	keep := c.waiting[:0]
 	for _, r := range c.waiting {
 		ended := slices.Contains(s.Ended, r.w.track.ID)
-		rides := r.w.rides(r.what.at)
+		if r.vehicle == nil && r.w.rides(r.what.at) {
+			r.vehicle = r.w.vehicle
+		}
 		switch {
-		case rides && r.w.vehicle.justPassed(r.what.way, r.what.at):
+		case r.vehicle != nil && r.vehicle.justPassed(r.what.way, r.what.at):
 		case s.At.Before(r.until) && !ended:
 			keep = append(keep, r)
-		case rides:
-			if r.w.vehicle.track.Label != "" {
-				r.what.class = r.w.vehicle.track.Label
-			}
-			out = r.w.tell(out, r.what, r.w.vehicle)
+		case r.vehicle != nil:
+			r.what.class = r.vehicle.track.Label
+			out = r.w.tell(out, r.what, r.vehicle)
 		default:
 			out = r.w.tell(out, r.what, r.w)
 		}
