@@ -45,6 +45,7 @@ type note struct {
 	text     string
 	severity events.Severity
 	until    time.Duration
+	times    int // when drawn: how many say the same
 }
 
 // ruleState is what a rule does now.
@@ -146,7 +147,7 @@ func (a *annotator) judge(l *pipeline.Look) {
 		e := &l.Changes[i].Event
 		if e.State == events.StateRaised {
 			find(e.Key()).lately = l.Frame.PTS + flashFor
-			a.notes = append(a.notes, note{a.say(e.Why), e.Severity, l.Frame.PTS + noteFor})
+			a.notes = append(a.notes, note{text: a.say(e.Why), severity: e.Severity, until: l.Frame.PTS + noteFor})
 		}
 	}
 }

@@ -68,7 +68,7 @@ func (a *annotator) draw(at time.Time, pts time.Duration) []draw.Rect {
 
 func trackColour(t *vision.Track, at time.Time) color.NRGBA {
 	if t.Coasting(at) {
-		return rgb(190, 190, 190, 255)
+		return rgb(170, 170, 170, 255)
 	}
 	return classColour(t.Label)
 }
@@ -185,7 +185,9 @@ func (a *annotator) placeNames(s *sheet, pts time.Duration) {
 		l := file.Lines[name]
 		p, q := s.at(geom.Point{X: l.From[0], Y: l.From[1]}), s.at(geom.Point{X: l.To[0], Y: l.To[1]})
 		col := stateColour(a.state(name, pts))
-		s.nearTag(p, name, col)
+		if !s.nearTag(p, name, col) {
+			s.nearTag(q, name, col)
+		}
 		// The left hand of someone who walks from p to q, with y down.
 		length := math.Hypot(q.X-p.X, q.Y-p.Y)
 		if length < 4*s.size {
@@ -318,7 +320,10 @@ func (a *annotator) ruleTable(s *sheet, top float64, pts time.Duration) {
 		widest = max(widest, s.letters.Width(names[i], s.size))
 	}
 	edge, row := s.size*.5, s.letters.Height(s.size)
-	meter := s.size * 5.2 // room for a bar or a count
+	meter := 0.0 // room for a bar or a count
+	for i := range rules {
+		meter = max(meter, s.size*2.2+s.letters.Width(rules[i].progress(), s.size))
+	}
 	r := s.room(edge, top, s.size*2+widest+meter, float64(len(rules))*row+s.size*.3)
 	s.taken = append(s.taken, r)
 	s.Box(r, s.size/4, shade())
@@ -332,27 +337,48 @@ func (a *annotator) ruleTable(s *sheet, top float64, pts time.Duration) {
 		switch {
 		case rule.raised > 0:
 			s.letters.Write(s.Canvas, draw.Point{X: x, Y: y}, fmt.Sprintf("×%d", rule.raised), s.size, col)
-		case rule.pending > 0 && rule.hold > 0:
+		case rule.progress() != "":
 			done := min(1, rule.held.Seconds()/rule.hold.Seconds())
 			bar := draw.Rect{Left: x, Top: y + row*.32, Right: x + s.size*2, Bottom: y + row*.68}
 			s.Box(bar, s.size/8, rgb(255, 255, 255, 60))
 			bar.Right = bar.Left + done*(bar.Right-bar.Left)
 			s.Box(bar, s.size/8, col)
-			s.letters.Write(s.Canvas, draw.Point{X: x + s.size*2.2, Y: y}, fmt.Sprintf("%.0f/%.0f s", rule.held.Seconds(), rule.hold.Seconds()), s.size, white())
+			s.letters.Write(s.Canvas, draw.Point{X: x + s.size*2.2, Y: y}, rule.progress(), s.size, white())
 		}
 	}
+}
+
+// progress says how far a pending condition is, or "".
+func (r *ruleState) progress() string {
+	if r.raised > 0 || r.pending == 0 || r.hold <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.0f/%.0f s", r.held.Seconds(), r.hold.Seconds())
 }
 
 // mostNotes is how many reasons are shown at a time: the latest.
 const mostNotes = 4
 
-// reasons writes why events were raised, the latest lowest.
+// reasons writes why events were raised, the latest lowest, the same only once.
 func (a *annotator) reasons(s *sheet) {
-	notes := a.notes[max(0, len(a.notes)-mostNotes):]
+	var all []note
+	for _, n := range a.notes {
+		if i := slices.IndexFunc(all, func(o note) bool { return o.text == n.text }); i >= 0 {
+			n.times = all[i].times
+			all = slices.Delete(all, i, i+1)
+		}
+		n.times++
+		all = append(all, n)
+	}
+	notes := all[max(0, len(all)-mostNotes):]
 	edge := s.size * .5
 	bottom := float64(s.H) - edge
 	for i := len(notes) - 1; i >= 0; i-- {
-		lines := s.letters.Wrap(notes[i].text, s.size, float64(s.W)-4*edge, 2)
+		text := notes[i].text
+		if notes[i].times > 1 {
+			text = fmt.Sprintf("%d× %s", notes[i].times, text)
+		}
+		lines := s.letters.Wrap(text, s.size, float64(s.W)-4*edge, 2)
 		w, h := s.textSize(lines)
 		r := s.room(edge, bottom-h, w+s.size*.2, h)
 		if !s.free(r) {
@@ -361,7 +387,7 @@ func (a *annotator) reasons(s *sheet) {
 		s.panel(r, lines, severityColour(notes[i].severity))
 		bottom = r.Top - edge/2
 	}
-	if more := len(a.notes) - len(notes); more > 0 {
+	if more := len(all) - len(notes); more > 0 {
 		line := []string{fmt.Sprintf("+%d", more)}
 		w, h := s.textSize(line)
 		if r := s.room(edge, bottom-h, w+s.size*.2, h); s.free(r) {

@@ -147,14 +147,16 @@ func (s *sheet) label(r draw.Rect, lines []string, col color.NRGBA) {
 	s.lines(r, 0, lines, rgb(0, 0, 0, 255))
 }
 
-// nearTag writes a line near a point, where there is room.
-func (s *sheet) nearTag(p draw.Point, text string, col color.NRGBA) {
+// nearTag writes a line near a point, where there is room, and reports whether
+// there was.
+func (s *sheet) nearTag(p draw.Point, text string, col color.NRGBA) bool {
 	w, h := s.textSize([]string{text})
 	gap := s.thick * 2
 	for _, d := range []draw.Point{{X: 0, Y: -h - gap}, {X: 0, Y: gap}, {X: -w, Y: -h - gap}, {X: -w, Y: gap}, {X: gap, Y: -h / 2}, {X: -w / 2, Y: -2*h - gap}} {
 		if r := s.room(p.X+d.X, p.Y+d.Y, w, h); s.free(r) {
 			s.label(r, []string{text}, col)
-			return
+			return true
 		}
 	}
+	return false
 }

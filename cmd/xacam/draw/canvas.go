@@ -106,7 +106,7 @@ func (c *Canvas) Box(r Rect, radius float64, col color.NRGBA) {
 		c.Fill([]Point{{r.Left, r.Top}, {r.Right, r.Top}, {r.Right, r.Bottom}, {r.Left, r.Bottom}}, col)
 		return
 	}
-	const steps = 5
+	const steps = 8
 	var pts []Point
 	for corner, p := range []Point{
 		{r.Right - radius, r.Bottom - radius}, {r.Left + radius, r.Bottom - radius},
