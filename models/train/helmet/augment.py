@@ -6,7 +6,7 @@ import numpy as np
 from data import CANVAS, REACH
 
 INPUT = 64  # pixels, side of the net's input
-MARGIN = 1.6  # side of the nominal crop in units of the head's longer side
+MARGIN = 1.5  # side of the nominal crop in units of the head's longer side
 
 
 def nominal(canvas, margin=MARGIN, dx=0.0, dy=0.0):
@@ -20,19 +20,20 @@ def nominal(canvas, margin=MARGIN, dx=0.0, dy=0.0):
                           borderMode=cv2.BORDER_CONSTANT, borderValue=(114, 114, 114))
 
 
-def geometry(canvas, rng):
+def geometry(canvas, rng, strength):
     """Scale, shift, turn, stretch and mirror."""
     unit = CANVAS / REACH
-    margin = np.exp(rng.uniform(np.log(1.15), np.log(2.3)))
+    spread = 0.35 + 0.65 * strength
+    margin = MARGIN * np.exp(spread * rng.uniform(np.log(0.75), np.log(1.4)))
     side = margin * unit
     s = side / INPUT
-    a = np.deg2rad(rng.normal(0, 9))
+    a = np.deg2rad(rng.normal(0, 9 * spread))
     stretch = np.exp(rng.normal(0, 0.07))
     sx, sy = s * stretch, s / stretch
     if rng.random() < 0.5:
         sx = -sx
-    cx = CANVAS / 2 + np.clip(rng.normal(0, 0.14), -0.3, 0.3) * unit
-    cy = CANVAS / 2 + np.clip(rng.normal(0.02, 0.14), -0.3, 0.3) * unit
+    cx = CANVAS / 2 + np.clip(rng.normal(0, 0.17 * spread), -0.4, 0.4) * unit
+    cy = CANVAS / 2 + np.clip(rng.normal(0.02, 0.12 * spread), -0.3, 0.3) * unit
     r = np.array([[np.cos(a) * sx, -np.sin(a) * sy], [np.sin(a) * sx, np.cos(a) * sy]])
     t = np.array([cx, cy]) - r @ np.array([INPUT / 2, INPUT / 2])
     return cv2.warpAffine(canvas, np.hstack([r, t[:, None]]), (INPUT, INPUT), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
@@ -93,11 +94,14 @@ def erase(x, rng):
     return x
 
 
-def random_view(canvas, rng):
-    """One augmented input, uint8 BGR."""
-    x = geometry(canvas, rng)
-    x = colour(x, rng)
-    x = optics(x, rng)
+def random_view(canvas, rng, strength=1.0):
+    """One augmented input, uint8 BGR. Strength in [0,1] is how much of the
+    geometry, and how often the rest."""
+    x = geometry(canvas, rng, strength)
+    if rng.random() < strength:
+        x = colour(x, rng)
+    if rng.random() < strength:
+        x = optics(x, rng)
     return erase(np.ascontiguousarray(x), rng)
 
 

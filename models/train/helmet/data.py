@@ -42,7 +42,9 @@ def load(folder):
     heads = collections.defaultdict(list)
     size = {i["id"]: (i["width"], i["height"]) for i in doc["images"]}
     for a in doc["annotations"]:
-        heads[a["image_id"]].append((repair(a["bbox"], size[a["image_id"]]), label[a["category_id"]]))
+        box = repair(a["bbox"], size[a["image_id"]])
+        if box is not None:
+            heads[a["image_id"]].append((box, label[a["category_id"]]))
     out = []
     for i in sorted(doc["images"], key=lambda i: i["file_name"]):
         image = cv2.imread(os.path.join(folder, "images", i["file_name"]))
@@ -54,10 +56,13 @@ def load(folder):
 
 
 def repair(box, size):
-    """Undoes a scaling that a few boxes of the set had twice."""
+    """Undoes a scaling that a few boxes of the set had twice; None where that
+    does not lead into the picture either."""
     x, y, w, h = box
     if x + w > 2 * size[0] or y + h > 2 * size[1]:
         x, y, w, h = x / size[0], y / size[1], w / size[0], h / size[1]
+    if not (0 <= x + w / 2 < size[0] and 0 <= y + h / 2 < size[1]):
+        return None
     return x, y, w, h
 
 

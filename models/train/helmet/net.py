@@ -22,7 +22,7 @@ class Block(nn.Module):
 class Net(nn.Module):
     """Logits of with, without, other."""
 
-    def __init__(self, widths=(24, 40, 64, 96), dropout=0.3):
+    def __init__(self, widths=(16, 32, 64, 128), dropout=0.3):
         super().__init__()
         layers = [nn.Conv2d(3, widths[0], 5, 2, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
         cin = widths[0]
@@ -30,12 +30,15 @@ class Net(nn.Module):
             layers.append(Block(cin, w, 1 if i == 0 else 2))
             cin = w
         self.features = nn.Sequential(*layers)
+        # One weight for each place of each channel, not the mean: the head that
+        # is asked about is in the middle, another one may be beside it.
+        self.place = nn.Sequential(nn.Conv2d(cin, cin, 4, groups=cin, bias=False), nn.BatchNorm2d(cin))
         self.drop = nn.Dropout(dropout)
         self.head = nn.Linear(cin, 3)
 
     def forward(self, x):
         x = self.features((x - 114.0) / 64.0)
-        return self.head(self.drop(x.mean((2, 3))))
+        return self.head(self.drop(self.place(x).flatten(1)))
 
 
 class Shipped(nn.Module):

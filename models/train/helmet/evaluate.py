@@ -1,0 +1,99 @@
+"""Figures of a model on heads it was not trained on."""
+
+import numpy as np
+import torch
+
+import augment
+import data
+
+# VIEWS are crops as person boxes give them: the nominal one, then larger,
+# smaller and beside it. Units of the head's longer side.
+VIEWS = [{}, {"margin": 1.4}, {"margin": 2.1}, {"dx": 0.25}, {"dx": -0.25}, {"dy": 0.15}, {"dy": -0.12}]
+SIZES = [(8, 16), (16, 24), (24, 32), (32, 48), (48, 1000)]
+SURE = 0.65  # below it the answer is "unsure"
+
+
+def ask(model, heads, **view):
+    """What the model says of each head."""
+    out = []
+    with torch.no_grad():
+        for i in range(0, len(heads), 64):
+            x = torch.from_numpy(augment.tensor([augment.nominal(h.canvas, **view) for h in heads[i:i + 64]]))
+            out.append(model(x))
+    return torch.cat(out).numpy()
+
+
+def without(p):
+    """The probability of no helmet, given that there is a head."""
+    return p[:, data.WITHOUT] / np.maximum(p[:, data.WITH] + p[:, data.WITHOUT], 1e-9)
+
+
+def balanced(q, y):
+    """Mean of the shares of both labels that are right."""
+    return float(np.mean([np.mean((q >= 0.5)[y == k] == (k == data.WITHOUT)) for k in (data.WITH, data.WITHOUT)]))
+
+
+def truth(heads):
+    return np.array([h.label for h in heads])
+
+
+def summary(model, heads):
+    """Balanced accuracy of one net on nominal crops."""
+    p = torch.softmax(torch.from_numpy(ask(model, heads)), 1).numpy()
+    return {"heads": len(heads), "balanced_accuracy": round(balanced(without(p), truth(heads)), 4)}
+
+
+def temperature(held):
+    """The temperature that makes held-back heads most likely."""
+    ls = np.concatenate([ask(m, h, **v) for m, h in held for v in VIEWS[:3]])[:, :2].astype(np.float64)
+    y = np.concatenate([truth(h) for m, h in held for v in VIEWS[:3]])
+    best = min(np.arange(0.4, 3.01, 0.05), key=lambda t: nll(ls / t, y))
+    return round(float(best), 2)
+
+
+def nll(ls, y):
+    ls = ls - ls.max(1, keepdims=True)
+    return float(np.mean(np.log(np.exp(ls).sum(1)) - ls[np.arange(len(y)), y]))
+
+
+def calibration(q, y, bins=10):
+    """Expected calibration error of the likelier answer, in 10 bins."""
+    conf, right = np.maximum(q, 1 - q), (q >= 0.5) == (y == data.WITHOUT)
+    edges = np.linspace(0.5, 1, bins + 1)
+    total = 0.0
+    for a, b in zip(edges, edges[1:]):
+        m = (conf >= a) & ((conf < b) | (b == 1))
+        if m.any():
+            total += m.mean() * abs(conf[m].mean() - right[m].mean())
+    return round(float(total), 4)
+
+
+def report(model, heads):
+    """All figures of a Shipped model."""
+    y = truth(heads)
+    p = ask(model, heads)
+    q = without(p)
+    right = (q >= 0.5) == (y == data.WITHOUT)
+    sure = np.maximum(q, 1 - q) >= SURE
+    size = np.array([h.size for h in heads])
+    mirrored = ask(model, [data.Head(h.canvas[:, ::-1].copy(), h.label, h.size, h.name) for h in heads])
+    several = np.mean([without(ask(model, heads, **v)) for v in VIEWS[1:]] + [without(mirrored), q], axis=0)
+    rng = np.random.default_rng(5)
+    spread = []
+    for _ in range(1000):  # of heads drawn anew
+        i = rng.integers(0, len(y), len(y))
+        spread.append(balanced(q[i], y[i]))
+    return {
+        "heads": len(heads), "with": int((y == data.WITH).sum()), "without": int((y == data.WITHOUT).sum()),
+        "balanced_accuracy": round(balanced(q, y), 4),
+        "interval_95": [round(float(v), 4) for v in np.percentile(spread, [2.5, 97.5])],
+        "recall_with": round(float(right[y == data.WITH].mean()), 4),
+        "recall_without": round(float(right[y == data.WITHOUT].mean()), 4),
+        "views": {str(v): round(balanced(without(ask(model, heads, **v)), y), 4) for v in VIEWS},
+        "mean_of_views": round(balanced(several, y), 4),
+        "sizes": {f"{a}-{b} px": [int(m.sum()), round(float(right[m].mean()), 4)] for a, b in SIZES
+                  if (m := (size >= a) & (size < b)).any()},
+        "calibration_error": calibration(q, y),
+        "unsure": round(float(1 - sure.mean()), 4), "balanced_accuracy_sure": round(balanced(q[sure], y[sure]), 4),
+        "taken_for_other": round(float((p[:, data.OTHER] > 0.5).mean()), 4),
+    }
