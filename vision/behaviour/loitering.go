@@ -35,6 +35,9 @@ type loiteringParams struct {
 // that comes late does not make a second event of one stay.
 const slack = 2 * time.Second
 
+// briefly is how long an object may be missing without having been away.
+const briefly = 2 * time.Second
+
 func (p loiteringParams) delays() lifecycle.Rule {
 	return lifecycle.Rule{Clear: p.Grace.Duration() + slack, Stale: blindAfter}
 }
@@ -62,8 +65,9 @@ type loiterer map[string]loiter
 
 // loiter is an object's stay in a zone.
 type loiter struct {
-	since, last time.Time // first and latest detection inside
-	in          bool      // when last detected
+	since, last time.Time     // first and latest detection inside
+	seen        time.Duration // of that, without the absences
+	in          bool          // when last detected
 	raised      bool
 }
 
@@ -108,16 +112,20 @@ func (l loiterer) step(at time.Time, z *Zone, o *sighting[loiterer], grace time.
 	case !lately && !(known && y.in && o.since <= blindAfter): // a stay goes on while it is found there, without any grace too
 		l[z.Name] = loiter{since: at, last: at, in: true}
 	default:
+		if away := at.Sub(y.last); away <= briefly {
+			y.seen += away
+		}
 		y.last, y.in = at, true
 		l[z.Name] = y
 	}
 	return in
 }
 
-// due reports whether the stay is long enough.
+// due reports whether the stay is long enough, and the object was there for at
+// least half of the time: who shows up now and then for a moment does not stay.
 func (b *loitering) due(at time.Time, l loiterer, zone string) bool {
 	y := l[zone]
-	if at.Sub(y.since) >= b.Dwell.Duration() {
+	if stay := at.Sub(y.since); stay >= b.Dwell.Duration() && y.seen >= stay/2 {
 		y.raised = true
 		l[zone] = y
 	}

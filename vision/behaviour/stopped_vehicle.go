@@ -57,8 +57,10 @@ type stopped struct {
 // halt is where a vehicle stands.
 type halt struct {
 	stand
-	settled bool   // for long enough to be sure
-	in      []bool // by zone
+	seen    time.Duration // it was seen there, not hidden
+	settled bool          // for long enough to be sure
+	due     bool          // for long enough to count
+	in      []bool        // by zone
 	raised  []bool
 }
 
@@ -67,10 +69,10 @@ type halt struct {
 const settleAfter = 1500 * time.Millisecond
 
 // Observe implements Behaviour. One signal per vehicle and zone while it stands
-// there, with its foot in the zone, for longer than Dwell. A vehicle that is
-// there from the beginning stands since it was first seen; one that is hidden
-// for up to Grace, or found again as another track, goes on standing. Without
-// classes the rule is about vehicles.
+// there, with its foot in the zone, for longer than Dwell, and is seen for at
+// least half of the time. A vehicle that is there from the beginning stands
+// since it was first seen; one that is hidden for up to Grace, or found again as
+// another track, goes on standing. Without classes the rule is about vehicles.
 func (b *stopped) Observe(s *vision.Scene) []events.Signal {
 	seen, blind := b.objects.observe(s)
 	if blind != 0 {
@@ -87,15 +89,22 @@ func (b *stopped) Observe(s *vision.Scene) []events.Signal {
 		}
 		if h.observe(s.At, o.now, b.objects.aspect) {
 			clear(h.raised)
-			h.settled = false
+			h.settled, h.due, h.seen = false, false, s.At.Sub(h.since)
+			o.since = 0
 		} else if !h.settled && !h.away && s.At.Sub(h.since) >= settleAfter {
 			h.settled = true
 			b.takeOver(s, &o)
 		}
+		if o.since <= briefly {
+			h.seen += o.since
+		}
+		stop := s.At.Sub(h.since)
+		due := stop >= b.Dwell.Duration() && (h.seen >= stop/2 || h.due)
+		h.due = due
 		for i := range b.rule.Zones {
 			z := &b.rule.Zones[i]
 			h.in[i] = inZone(z, h.anchor, h.in[i])
-			if h.in[i] && s.At.Sub(h.since) >= b.Dwell.Duration() {
+			if h.in[i] && due {
 				h.raised[i] = true
 				out = append(out, b.signal(s.At, z.Name, &o))
 			} else {
