@@ -89,15 +89,13 @@ func TestBacktest(t *testing.T) {
 		"examples":     {`{"camera":"cho","examples":0}`, "", 422, `"field":"examples"`},
 		"too large":    {`{"camera":"` + strings.Repeat("x", maxBody) + `"}`, "", 413, "bytes"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			var headers []string
-			if c.header != "" {
-				headers = []string{"Content-Type", c.header}
-			}
-			a, body := p.post(c.body, headers...)
-			assert.Equal(t, c.status, a.StatusCode, body)
-			assert.Contains(t, body, c.want)
-		})
+		var headers []string
+		if c.header != "" {
+			headers = []string{"Content-Type", c.header}
+		}
+		a, body := p.post(c.body, headers...)
+		assert.Equal(t, c.status, a.StatusCode, "%s: %s", name, body)
+		assert.Contains(t, body, c.want, name)
 	}
 	err = fmt.Errorf("try: %w", &events.FieldError{Field: "rule.after", Reason: "must be a number"})
 	a, body = p.post(`{"camera":"cho"}`)

@@ -156,7 +156,7 @@ func line(pkg string) string {
 
 // isTestHelper reports whether pkg exists for tests alone, such as events/eventstest.
 func isTestHelper(pkg string) bool {
-	return strings.HasSuffix(pkg, "test")
+	return strings.HasSuffix(pkg, "test") && pkg != "vision/backtest" // which tests rules, for users
 }
 
 // listPackages returns all packages of the module as seen under one more

@@ -127,7 +127,7 @@ func inRequest(err error) error {
 	if err == nil {
 		return nil
 	}
-	if list, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // joined, not wrapped
+	if list, ok := err.(interface{ Unwrap() []error }); ok {
 		var out []error
 		for _, e := range list.Unwrap() {
 			out = append(out, inRequest(e))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/xacam/xacam/events"
 	"github.com/xacam/xacam/events/pgstore"
 	"github.com/xacam/xacam/events/schedule"
 	"github.com/xacam/xacam/vision/backtest"
@@ -35,6 +36,9 @@ func newBacktestCommand() *cobra.Command {
 		Short: "Say what rules would have raised in the last days, from stored tracks, without video",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.from != "" && cmd.Flags().Changed("days") {
+				return usagef("--days and --from: give one of them")
+			}
 			return backtestCommand(cmd, o)
 		},
 	}
@@ -52,7 +56,6 @@ func newBacktestCommand() *cobra.Command {
 	f.StringVar(&o.lang, "lang", "vi", "language of the table, vi or en")
 	f.BoolVar(&o.json, "json", false, "write JSON, as the API does")
 	mustRequire(cmd, "camera")
-	cmd.MarkFlagsMutuallyExclusive("days", "from")
 	return cmd
 }
 
@@ -79,6 +82,9 @@ func backtestCommand(cmd *cobra.Command, o backtestOptions) error {
 	endProgress := showProgress(cmd.ErrOrStderr(), &q)
 	result, err := o.run(cmd.Context(), cfg, q, cmd.ErrOrStderr())
 	endProgress()
+	if _, ok := errors.AsType[*events.FieldError](err); ok {
+		return &usageError{err}
+	}
 	if err != nil {
 		return err
 	}
