@@ -5,6 +5,7 @@ import (
 	"image/color"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,6 +40,7 @@ func severityColour(s events.Severity) color.NRGBA {
 		return rgb(255, 140, 40, 255)
 	case events.SeverityLow:
 		return waiting()
+	case events.SeverityInfo:
 	}
 	return calm()
 }
@@ -112,7 +114,7 @@ func trackTexts(t *vision.Track, crowded bool) [][]string {
 	for _, m := range t.Marks {
 		full = append(full, fmt.Sprintf("%s: %s %.0f%%", m.Name, m.Value, 100*m.Score))
 	}
-	texts := [][]string{full, {name}, {fmt.Sprint(t.ID)}}
+	texts := [][]string{full, {name}, {strconv.FormatUint(t.ID, 10)}}
 	if crowded && len(t.Marks) == 0 {
 		texts = texts[1:]
 	}
@@ -373,10 +375,10 @@ func (a *annotator) reasons(s *sheet) {
 	notes := all[max(0, len(all)-mostNotes):]
 	edge := s.size * .5
 	bottom := float64(s.H) - edge
-	for i := len(notes) - 1; i >= 0; i-- {
-		text := notes[i].text
-		if notes[i].times > 1 {
-			text = fmt.Sprintf("%d× %s", notes[i].times, text)
+	for _, n := range slices.Backward(notes) {
+		text := n.text
+		if n.times > 1 {
+			text = fmt.Sprintf("%d× %s", n.times, text)
 		}
 		lines := s.letters.Wrap(text, s.size, float64(s.W)-4*edge, 2)
 		w, h := s.textSize(lines)
@@ -384,7 +386,7 @@ func (a *annotator) reasons(s *sheet) {
 		if !s.free(r) {
 			return
 		}
-		s.panel(r, lines, severityColour(notes[i].severity))
+		s.panel(r, lines, severityColour(n.severity))
 		bottom = r.Top - edge/2
 	}
 	if more := len(all) - len(notes); more > 0 {

@@ -3,6 +3,7 @@ package main
 import (
 	"image/color"
 	"math"
+	"slices"
 
 	"github.com/xacam/xacam/cmd/xacam/draw"
 	"github.com/xacam/xacam/vision/camera"
@@ -96,12 +97,7 @@ func (s *sheet) room(left, top, w, h float64) draw.Rect {
 }
 
 func (s *sheet) free(r draw.Rect) bool {
-	for _, t := range s.taken {
-		if r.Overlaps(t) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(s.taken, r.Overlaps)
 }
 
 // panel writes lines on a ground at a place of their own, with a coloured bar at

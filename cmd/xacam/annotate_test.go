@@ -70,8 +70,10 @@ func busyAnnotator(t *testing.T, lang string, w, h int) *annotator {
 		},
 	}
 	p.file.Rules = []camera.Rule{
-		{Name: "do-rac", Kind: "dumping", Zone: "bai"}, {Name: "dem-xe", Kind: "line_crossing", Line: "vach-1"},
-		{Name: "la-ca-ban-dem-o-ben-xe-buyt", Kind: "loitering", Zone: "via-he"}, {Name: "camera", Kind: "camera_tampered"},
+		{Name: "do-rac", Kind: "dumping", Zone: "bai"},
+		{Name: "dem-xe", Kind: "line_crossing", Line: "vach-1"},
+		{Name: "la-ca-ban-dem-o-ben-xe-buyt", Kind: "loitering", Zone: "via-he"},
+		{Name: "camera", Kind: "camera_tampered"},
 	}
 	a, err := newAnnotator("", p, lang)
 	require.NoError(t, err)

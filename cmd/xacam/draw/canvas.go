@@ -109,8 +109,10 @@ func (c *Canvas) Box(r Rect, radius float64, col color.NRGBA) {
 	const steps = 8
 	var pts []Point
 	for corner, p := range []Point{
-		{r.Right - radius, r.Bottom - radius}, {r.Left + radius, r.Bottom - radius},
-		{r.Left + radius, r.Top + radius}, {r.Right - radius, r.Top + radius},
+		{r.Right - radius, r.Bottom - radius},
+		{r.Left + radius, r.Bottom - radius},
+		{r.Left + radius, r.Top + radius},
+		{r.Right - radius, r.Top + radius},
 	} {
 		for i := range steps + 1 {
 			a := (float64(corner) + float64(i)/steps) * math.Pi / 2
@@ -134,8 +136,10 @@ func (c *Canvas) Line(p, q Point, width float64, col color.NRGBA) {
 	}
 	dx, dy = dx/l*width/2, dy/l*width/2
 	c.Fill([]Point{
-		{p.X - dx - dy, p.Y - dy + dx}, {q.X + dx - dy, q.Y + dy + dx},
-		{q.X + dx + dy, q.Y + dy - dx}, {p.X - dx + dy, p.Y - dy - dx},
+		{p.X - dx - dy, p.Y - dy + dx},
+		{q.X + dx - dy, q.Y + dy + dx},
+		{q.X + dx + dy, q.Y + dy - dx},
+		{p.X - dx + dy, p.Y - dy - dx},
 	}, col)
 }
 
