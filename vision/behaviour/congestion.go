@@ -121,7 +121,7 @@ func (b *congestion) update(at time.Time, o *sighting[slowcoach], blind time.Dur
 	if blind != 0 {
 		v.since, v.strayed = v.since.Add(blind), v.strayed.Add(blind)
 	}
-	v.stand.observe(at, o.now, b.objects.aspect)
+	v.observe(at, o.now, b.objects.aspect)
 	place := waypoint{at: at}
 	if v.step(b.objects.sight(o), o.again || blind != 0) {
 		v.trail = v.trail[:0]

@@ -2,6 +2,7 @@ package behaviour
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/xacam/xacam/events"
@@ -95,7 +96,7 @@ func (b *crowd) count(i int) (n int) {
 
 func (b *crowd) signal(at time.Time, zone string, n, peak int) events.Signal {
 	vi, en := fmt.Sprintf("%d người trong vùng «%s»", n, zone), fmt.Sprintf("%d people were in zone “%s”", n, zone)
-	if len(b.rule.Classes) > 0 && !(len(b.rule.Classes) == 1 && b.rule.Classes[0] == "person") {
+	if slices.ContainsFunc(b.rule.Classes, func(c string) bool { return c != "person" }) {
 		vi, en = fmt.Sprintf("%d đối tượng trong vùng «%s»", n, zone), fmt.Sprintf("%d objects were in zone “%s”", n, zone)
 	}
 	return events.Signal{

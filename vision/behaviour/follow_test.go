@@ -55,7 +55,7 @@ func (w *walker) walk(rnd *rand.Rand, dt float64) {
 // minute and a half.
 func randomWalk(t *testing.T, seed uint64, label string, each func(*vision.Scene)) {
 	t.Helper()
-	rnd := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a seeded test
+	rnd := rand.New(rand.NewPCG(seed, 1))
 	tracker, err := track.New(track.Config{})
 	require.NoError(t, err)
 	walkers := make([]walker, 1+rnd.IntN(8))

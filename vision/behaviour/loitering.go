@@ -102,14 +102,14 @@ func (b *loitering) Observe(s *vision.Scene) []events.Signal {
 func (l loiterer) step(at time.Time, z *Zone, o *sighting[loiterer], grace time.Duration) bool {
 	y, known := l[z.Name]
 	in := inZone(z, o.box, y.in)
-	lately := known && at.Sub(y.last) <= grace
+	lately := known && (at.Sub(y.last) <= grace || y.in && o.since <= briefly)
 	switch {
 	case !in && !lately:
 		delete(l, z.Name)
 	case !in:
 		y.in = false
 		l[z.Name] = y
-	case !lately && !(known && y.in && o.since <= blindAfter): // a stay goes on while it is found there, without any grace too
+	case !lately:
 		l[z.Name] = loiter{since: at, last: at, in: true}
 	default:
 		if away := at.Sub(y.last); away <= briefly {

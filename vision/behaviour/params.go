@@ -164,10 +164,9 @@ func (f *paramField) within(v reflect.Value) bool {
 // wanted says what a value of the parameter looks like.
 func (f *paramField) wanted() string {
 	what := map[string]string{"number": "a number", "integer": "a whole number", "boolean": "true or false", "string": "a text"}[jsonType(f.Type)]
-	switch f.Type.Kind() {
-	case reflect.Array:
+	if k := f.Type.Kind(); k == reflect.Array {
 		what = fmt.Sprintf("a list of %d numbers", f.Type.Len())
-	case reflect.Slice:
+	} else if k == reflect.Slice {
 		what = "a list"
 	}
 	if what == "" {
@@ -256,12 +255,10 @@ func (d Definition) Schema() map[string]any {
 // limits returns type and limits of a value of type t, for the schema.
 func (f *paramField) limits(t reflect.Type) map[string]any {
 	p := map[string]any{"type": jsonType(t)}
-	switch t.Kind() {
-	case reflect.Array:
-		p["minItems"], p["maxItems"] = t.Len(), t.Len()
-		p["items"] = f.limits(t.Elem())
-		return p
-	case reflect.Slice:
+	if k := t.Kind(); k == reflect.Array || k == reflect.Slice {
+		if k == reflect.Array {
+			p["minItems"], p["maxItems"] = t.Len(), t.Len()
+		}
 		p["items"] = f.limits(t.Elem())
 		return p
 	}

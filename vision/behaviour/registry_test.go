@@ -43,3 +43,36 @@ func TestWords(t *testing.T) {
 	assert.Equal(t, "Ở đây.", sentence("ở đây", "x").VI)
 	assert.Equal(t, ".", sentence("", "").VI)
 }
+
+// TestSchemaOfLists: a list of two numbers that is required, for the console.
+func TestSchemaOfLists(t *testing.T) {
+	t.Parallel()
+	d, ok := Lookup(KindWrongWay)
+	assert.True(t, ok)
+	schema := d.Schema()
+	assert.Equal(t, []string{"direction"}, schema["required"])
+	properties, ok := schema["properties"].(map[string]any)
+	assert.True(t, ok)
+	direction, ok := properties["direction"].(map[string]any)
+	assert.True(t, ok)
+	assert.Equal(t, "array", direction["type"])
+	assert.Equal(t, 2, direction["minItems"])
+	assert.Equal(t, 2, direction["maxItems"])
+	assert.Equal(t, map[string]any{"type": "number", "minimum": -1000.0, "maximum": 1000.0}, direction["items"])
+	assert.Equal(t, []any{[]any{0, 1}}, direction["examples"])
+	assert.NotContains(t, direction, "default")
+}
+
+// TestSpeedNeedsCalibration: kinds and parameters that need metres say so.
+func TestSpeedNeedsCalibration(t *testing.T) {
+	t.Parallel()
+	r := Rule{Zones: []Zone{{Name: "z"}}}
+	d, _ := Lookup(KindSpeeding)
+	_, _, err := d.New(r, nil)
+	assert.ErrorContains(t, err, "calibration")
+	d, _ = Lookup(KindCongestion)
+	_, _, err = d.New(r, []byte("speed_kmh: 10"))
+	assert.ErrorContains(t, err, "speed_kmh: needs the camera's calibration")
+	_, _, err = d.New(r, nil)
+	assert.NoError(t, err)
+}

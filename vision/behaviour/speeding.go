@@ -165,7 +165,7 @@ func addFix(fixes []fix, at time.Time, ground geom.Homography, o *sighting[racer
 	r, ok3 := ground.Map(geom.Point{X: foot.X + e, Y: foot.Y})
 	u, ok4 := ground.Map(geom.Point{X: foot.X, Y: foot.Y - e})
 	d, ok5 := ground.Map(geom.Point{X: foot.X, Y: foot.Y + e})
-	if !(ok1 && ok2 && ok3 && ok4 && ok5) || math.Hypot(d.X-u.X, d.Y-u.Y) > furthest {
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || math.Hypot(d.X-u.X, d.Y-u.Y) > furthest {
 		return keep
 	}
 	sx, sy := footNoise*box.Width()/(2*e), footNoise*max(box.Height(), box.Width()/2)/(2*e)

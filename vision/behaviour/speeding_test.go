@@ -47,7 +47,7 @@ func (r speedRoad) box(x, y float64) (geom.Box, bool) {
 // uncertainty small enough to be of use.
 func TestSpeedThroughTheTracker(t *testing.T) {
 	t.Parallel()
-	rnd := rand.New(rand.NewPCG(3, 14)) //nolint:gosec // a seeded test
+	rnd := rand.New(rand.NewPCG(3, 14))
 	told, right, off, cars, silent := 0, 0, 0.0, 0, 0
 	for _, fps := range []float64{5, 10, 25} {
 		for range 60 {
