@@ -72,6 +72,7 @@ type Actor struct {
 	Box     geom.Box  `json:"box"`     // at Contact
 	Contact time.Time `json:"contact"` // when it was last at the place before the change showed
 	Near    time.Time `json:"near"`    // when it was last seen near the thing, by any of its tracks
+	Left    time.Time `json:"left"`    // when it was first seen away from it after the contact; zero while it was not
 	Score   float64   `json:"score"`   // of the attribution, in [0,1]
 }
 

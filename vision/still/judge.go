@@ -15,7 +15,9 @@ const (
 	swaySlack     = 4                // pixels
 	growGap       = 3                // pixels between a thing and what grows on it
 	minFill       = .18              // of its box
-	minSide       = 3                // pixels
+	sureActor     = .35              // of who was seen to leave something
+	minSide       = 4                // pixels
+	maxLong       = 5                // times its shorter side: edges are longer, things seldom
 	ripeFor       = 10 * time.Second // a background must have been seen so long before something can be missing from it
 	jumpSlack     = 1500 * time.Millisecond
 	sameTexture   = .75 // correlation: it is the same surface in another light
@@ -120,6 +122,9 @@ func (f *field) propose(r *region, at time.Time) {
 		best = &thing{found: at}
 		f.things = append(f.things, best)
 	}
+	if o := best.box.overlap(r.box); best.looks > 0 && 2*o < max(best.box.area(), r.box.area()) {
+		best.found, best.looks = at, 0 // it moves
+	}
 	best.px = append(best.px[:0], r.px...)
 	best.box, best.marked = r.box, at
 	best.looks++
@@ -202,6 +207,7 @@ func (f *field) believe(t *thing, at time.Time, who *witnesses) {
 	t.score = f.sureness(t)
 	if s, ok := who.blame(f.world(t.box), t.bare, t.since); ok {
 		t.actor, t.near = &s, s.contact.at
+		t.left = s.who.leftAt(f.world(t.box), s.contact.at)
 		for _, g := range s.who.seen {
 			r := f.world(t.box)
 			if g.at.After(t.near) && g.canvas.gap(r) <= nearMargin*float64(max(g.canvas.height(), g.canvas.width())) {
@@ -235,7 +241,7 @@ func (f *field) judge(t *thing, at time.Time, who *witnesses) verdict {
 	if float64(len(t.px)) > f.cfg.MaxArea*float64(f.w*f.h) {
 		return nothing
 	}
-	if min(box.width(), box.height()) < minSide || float64(len(t.px)) < minFill*float64(box.area()) {
+	if short, long := min(box.width(), box.height()), max(box.width(), box.height()); short < minSide || long > maxLong*short || float64(len(t.px)) < minFill*float64(box.area()) {
 		return wait
 	}
 	if f.cut(t) && at.Sub(t.found) < waitForRest {
@@ -246,7 +252,11 @@ func (f *field) judge(t *thing, at time.Time, who *witnesses) verdict {
 	}
 	since, bare := f.times(t)
 	world := f.world(box)
-	_, touched := who.blame(world, bare, since)
+	by, touched := who.blame(world, bare, since)
+	left := touched && by.score >= sureActor && !by.who.leftAt(world, by.contact.at).IsZero()
+	if !left && at.Sub(t.found) < doubtAfter {
+		return wait
+	}
 	if !f.jumped.IsZero() && !touched && since.Sub(f.jumped).Abs() < jumpSlack {
 		return nothing
 	}
@@ -260,6 +270,9 @@ func (f *field) judge(t *thing, at time.Time, who *witnesses) verdict {
 		}
 		return isObject
 	case wentAway, nobody:
+	}
+	if q > -.06 && who.lostBefore(world) {
+		return isObject
 	}
 	switch {
 	case q > .06, q > -.06 && touched:

@@ -17,9 +17,10 @@ const (
 
 const (
 	confirmLooks  = 2
-	confirmAfter  = 300 * time.Millisecond
-	growFor       = 5 * time.Second // parts that show within this time belong to the thing
-	goneAfter     = time.Second     // the old background must be seen for so long
+	confirmAfter  = 300 * time.Millisecond // of what somebody was seen to leave
+	doubtAfter    = 4 * time.Second        // of everything else: who stands there without being found moves
+	growFor       = 5 * time.Second        // parts that show within this time belong to the thing
+	goneAfter     = time.Second            // the old background must be seen for so long
 	replacedAfter = 10 * time.Second
 	missedAfter   = time.Second      // a candidate that is not static any more for so long is none
 	doubtFor      = 30 * time.Second // a candidate that nobody can make sense of becomes background
@@ -55,6 +56,7 @@ type thing struct {
 
 	actor    *suspect
 	near     time.Time
+	left     time.Time // when the actor was first seen away from it
 	pictures Pictures
 }
 
@@ -109,6 +111,9 @@ func (f *field) followThings(at time.Time, dt time.Duration, who *witnesses) {
 func (f *field) stays(t *thing, at time.Time, dt time.Duration, who *witnesses) bool {
 	if t.actor != nil && t.actor.who.near(f.world(t.box), nearMargin) {
 		t.near = at
+	}
+	if t.actor != nil && t.left.IsZero() {
+		t.left = t.actor.who.leftAt(f.world(t.box), t.actor.contact.at)
 	}
 	if t.blind {
 		return f.resume(t, at)
@@ -271,7 +276,7 @@ func (f *field) stillStanding(t *thing, at time.Time, who *witnesses) bool {
 	}
 	if at.Sub(t.judged) >= 2*time.Second {
 		t.judged = at
-		if who.occupant(f.world(t.box)) == wentAway && t.kind == vision.StillAdded {
+		if r := f.world(t.box); !who.lostBefore(r) && who.occupant(r) == wentAway && t.kind == vision.StillAdded {
 			f.believe(t, at, who)
 		}
 	}
@@ -304,7 +309,7 @@ func (f *field) describe(t *thing) vision.Still {
 	if t.actor != nil {
 		c := t.actor.contact
 		s.Actor = &vision.Actor{
-			Track: c.track, Label: t.actor.who.label, Box: c.box, Contact: c.at, Near: t.near, Score: min(1, t.actor.score),
+			Track: c.track, Label: t.actor.who.label, Box: c.box, Contact: c.at, Near: t.near, Left: t.left, Score: min(1, t.actor.score),
 		}
 		if o := t.actor.who; o.here {
 			s.Actor.Current = o.ids[len(o.ids)-1]

@@ -226,6 +226,41 @@ func (o *object) near(r rect, within float64) bool {
 	return b.gap(r) <= within*float64(max(b.height(), b.width()))
 }
 
+const (
+	borderPart = .015 // of the picture: who is lost this close to its border has left it
+	minTrack   = 3    // sightings that make an object more than a mistake of the detector
+)
+
+// leftAt returns when the object was first seen away from the place after the
+// contact, or lost at the picture's border.
+func (o *object) leftAt(r rect, contact time.Time) time.Time {
+	for _, s := range o.seen {
+		if s.at.After(contact) && s.canvas.gap(r) > nearMargin*float64(max(s.canvas.height(), s.canvas.width())) {
+			return s.at
+		}
+	}
+	if n := len(o.seen); n > 0 && !o.here {
+		if b := o.seen[n-1].box; b.Min.X < borderPart || b.Min.Y < borderPart || b.Max.X > 1-borderPart || b.Max.Y > 1-borderPart {
+			return o.seen[n-1].at
+		}
+	}
+	return time.Time{}
+}
+
+// lostBefore reports whether an object was lost where the place is, as far as
+// anybody knows: what lies there may be the object itself, or a part of it.
+func (w *witnesses) lostBefore(r rect) bool {
+	return slices.ContainsFunc(w.objects, func(o *object) bool {
+		if o.here || len(o.seen) < minTrack {
+			return false
+		}
+		last := o.seen[len(o.seen)-1]
+		b := last.box
+		out := b.Min.X < borderPart || b.Max.X > 1-borderPart
+		return !out && 10*last.canvas.overlap(r) >= 6*r.area()
+	})
+}
+
 // own says what the place has to do with a track of the place's own size: one
 // that was there and has gone elsewhere since, or that was lost there.
 type own uint8
