@@ -62,6 +62,7 @@ func (c *crossing) signal(at time.Time, x *crossed) events.Signal {
 	}
 	t, line := &x.track, c.rule.Line.Name
 	sig := c.rule.signal(KindLineCrossing, line, t, at)
+	sig.Subject.Class = x.class
 	sig.Key.Object = fmt.Sprintf("%d/%d", t.ID, x.nth)
 	sig.Attributes = map[string]any{"direction": x.way.String(), "line": line}
 	sig.Why = c.rule.why(at,

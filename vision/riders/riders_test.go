@@ -206,6 +206,21 @@ func TestWalksPastParked(t *testing.T) {
 	})
 }
 
+// TestRidesPastWalker: a motorcycle, whose own rider the detector does not see,
+// slowly passes somebody who walks the same way.
+func TestRidesPastWalker(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, fps float64, seed uint64) {
+		t.Helper()
+		bike := moto(1, path(.2, .73, .22, 1.7, .73, .22, 0, 6))
+		bike.wide = 1.3
+		walker := thing{id: 2, class: "person", wide: .4, at: path(.7, .7, .3, 1.2, .7, .3, 0, 6)}
+		st := &street{fps: fps, miss: .1, seconds: 6, things: []thing{bike, walker}}
+		st.play(t, seed)
+		assert.Zero(t, 1-st.share(2, 0), "%v/s, seed %d", fps, seed)
+	})
+}
+
 // TestSideBySide: three motorcycles at one speed, close together, each with a
 // rider; every fifth detection is missing.
 func TestSideBySide(t *testing.T) {
