@@ -14,6 +14,8 @@ type sight struct {
 	contrast      float64 // standard deviation of the brightness of cells, grey levels
 	shift         float64 // of the usual view, in coarse pixels; 0 when not found
 
+	better float64 // how many times better it fits with that shift
+
 	bright, usually float64 // brightest level, now and usually
 	dazzle          float64 // share of dazzling pixels
 	glare           bool    // something dazzles that usually does not
@@ -21,17 +23,19 @@ type sight struct {
 
 // Limits of the judgement. Scores are 0 at the first and 1 at the second of two.
 const (
-	lostFrom, lostTo   = 0.6, 1.0  // share of cells that are lost
+	lostFrom, lostTo   = 0.5, 0.9  // share of cells that are lost
 	sharpFrom, sharpTo = 0.75, 0.3 // sharpness
-	smoothFrom         = 0.45      // edges left of what the contrast lets expect
-	smoothTo           = 0.15
+	smoothFrom         = 0.6       // edges left of what the contrast lets expect
+	smoothTo           = 0.2
 	poor               = 0.45     // richness of a picture that shows hardly anything
 	softer             = 0.8      // richness of a picture that is out of focus
 	fell               = 0.5      // brightness that fell this far, quickly
 	wasBright          = 70.0     // from at least this level
 	bareFrom, bareTo   = 0.4, 0.1 // richness of a picture without any edge
-	grain              = 0.8      // mean strength of the edges of a picture that usually has some
-	calmLost           = 0.5      // share of lost cells up to which the picture is learned
+	betterFrom         = 1.15     // how much better the view fits when it is shifted
+	betterTo           = 1.55
+	grain              = 0.8 // mean strength of the edges of a picture that usually has some
+	calmLost           = 0.5 // share of lost cells up to which the picture is learned
 )
 
 // fault returns what is wrong with the picture and how wrong, "" for nothing.
@@ -57,10 +61,12 @@ func (s *sight) fault() (string, float64) {
 	there := 2*s.rough >= s.voters
 	smooth := clamp((smoothFrom - s.smoothness()) / (smoothFrom - smoothTo))
 	switch {
-	case smooth > 0: // so blurred that no edge is left
-		return Blurred, smooth
 	case there && soft > 0 && s.richness <= softer:
-		return Blurred, soft
+		return Blurred, max(soft, smooth)
+	case smooth > 0: // so blurred that hardly an edge is left
+		return Blurred, smooth
+	case s.shift > tinyShift && s.better > betterFrom:
+		return Moved, max(lost, clamp((s.better-betterFrom)/(betterTo-betterFrom)))
 	case lost == 0:
 		return "", 0
 	case s.richness >= poor:

@@ -26,7 +26,7 @@ const (
 	learnSeen    = 60 * time.Second  // cells that are seen
 	learnLost    = 300 * time.Second // cells that are hidden
 	learnEmpty   = 15 * time.Second  // cells without a say
-	learnLight   = 180 * time.Second // brightness
+	learnLight   = 60 * time.Second  // brightness
 	learnUsually = 30 * time.Second  // how alike cells usually are
 )
 
@@ -141,8 +141,8 @@ func (v *view) look(gray []byte) *sight {
 		s.sharp = gains[len(gains)/2]
 	}
 	v.layout(s)
-	if s.ready && 2*s.lost > s.voters && s.richness >= poor {
-		s.shift = v.shifted()
+	if s.ready && 100*s.rough <= 85*s.voters && s.richness >= poor {
+		s.shift, s.better = v.shifted()
 	}
 	return s
 }
@@ -214,14 +214,15 @@ func (v *view) layout(s *sight) {
 
 // Shifts that are looked for, in coarse pixels: 1 is about 1 % of the picture.
 const (
-	widest    = 3
+	widest    = 4
 	tinyShift = 1.5
 	isShift   = 0.6 // of the usual likeness
 )
 
 // shifted returns by how many coarse pixels the usual view is shifted in the
-// latest picture; 0 when it is not found nearby.
-func (v *view) shifted() float64 {
+// latest picture and how many times better it fits there; 0 when it is not found
+// nearby.
+func (v *view) shifted() (shift, better float64) {
 	usual, n := 0.0, 0
 	for c := range v.cell {
 		if v.votes(c) {
@@ -230,9 +231,9 @@ func (v *view) shifted() float64 {
 		}
 	}
 	if n == 0 {
-		return 0
+		return 0, 0
 	}
-	best, shift := isShift*usual, 0.0
+	best, here := isShift*usual, 0.0
 	for dy := -widest; dy <= widest; dy++ {
 		for dx := -widest; dx <= widest; dx++ {
 			sum := 0.0
@@ -241,12 +242,15 @@ func (v *view) shifted() float64 {
 					sum += max(0, v.rough.compare(v.coarse, c, dx, dy).cos)
 				}
 			}
+			if dx == 0 && dy == 0 {
+				here = sum
+			}
 			if sum > best {
 				best, shift = sum, max(math.Hypot(float64(dx), float64(dy)), .5)
 			}
 		}
 	}
-	return shift
+	return shift, best / max(here, 1e-3)
 }
 
 // learn takes the latest picture, seen gap after the one before, for usual.
