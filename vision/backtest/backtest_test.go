@@ -123,7 +123,8 @@ func shown(ev *events.Event) backtest.Example {
 }
 
 // Every recorded scene of every kind raises, from the log, the very events that
-// it raises live: the same IDs, times, reasons and attributes.
+// it raises live, where rules see snapped scenes: the same IDs, times, reasons and
+// attributes. And snapping changes neither which events there are nor when.
 func TestScenesRaiseTheSameEvents(t *testing.T) {
 	t.Parallel()
 	paths, err := filepath.Glob(filepath.Join("..", "..", "testdata", "scenes", "*", "*.jsonl"))
@@ -143,15 +144,23 @@ func TestScenesRaiseTheSameEvents(t *testing.T) {
 			h, scenes := visiontest.ReadScenes(t, path)
 			f, err := camera.DecodeJSON(h.Camera)
 			require.NoError(t, err)
-			now := newLive(t, f)
+			now, raw := newLive(t, f), newLive(t, f)
+			var snapper tracklog.Snapper
 			log, dir, stop := record(t)
 			tape := log.Tape(f.Camera, tracklog.Run{Started: h.Start, FPS: f.Detect.FPS, Needs: now.needs()})
 			for _, s := range scenes {
-				tape.Add(s)
-				now.look(s)
+				raw.look(s)
+				snapped := *s
+				snapper.Snap(&snapped)
+				tape.Add(&snapped)
+				now.look(&snapped)
 			}
 			tape.Close()
 			stop()
+			require.Equal(t, raw.order, now.order)
+			for id, ev := range raw.events {
+				require.Equal(t, ev.ClearedAt, now.events[id].ClearedAt)
+			}
 			got, err := backtest.Run(t.Context(), dir, backtest.Request{
 				File: f, From: h.Start, To: scenes[len(scenes)-1].At.Add(time.Second), Calendar: hanoi(), Examples: backtest.MaxExamples,
 			})

@@ -260,7 +260,7 @@ func (d *decoder) still(t *qstill, flags byte) {
 		a := &t.actor
 		a.track, a.current, a.label = d.unsigned(), d.unsigned(), d.text()
 		a.box = d.box(t.box)
-		a.contact, a.near = at-d.signed(colMisc), at-d.signed(colMisc)
+		a.contact, a.near, a.left = at-d.signed(colMisc), at-d.signed(colMisc), at-d.signed(colMisc)
 		a.score = d.signed(colMisc)
 	}
 }

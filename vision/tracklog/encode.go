@@ -418,6 +418,7 @@ func (e *encoder) still(base, s *qstill, flags byte) {
 	e.box(a.box, s.box)
 	e.signed(colMisc, e.next.at-a.contact)
 	e.signed(colMisc, e.next.at-a.near)
+	e.signed(colMisc, e.next.at-a.left)
 	e.signed(colMisc, a.score)
 }
 

@@ -131,14 +131,18 @@ func FuzzFile(f *testing.F) {
 		if len(b) > headBytes && string(b[:4]) == blockMagic {
 			b = append(b, frame(nil, b[headBytes:])...)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		blocks := make(chan loaded, ahead)
-		r := &Reader{ended: ctx.Err, from: math.MinInt64, to: math.MaxInt64, cancel: cancel, blocks: blocks, free: make(chan []byte, ahead)}
-		go func() {
-			defer close(blocks)
-			r.loadHour(ctx, blocks, new(inflater), b)
-		}()
-		defer r.Close()
+		var read []loaded
+		r := &Reader{ended: t.Context().Err, from: math.MinInt64, to: math.MaxInt64, free: make(chan []byte)}
+		r.loadHour(func(l loaded) bool {
+			read = append(read, l)
+			return true
+		}, new(inflater), b)
+		blocks := make(chan loaded, len(read))
+		for _, l := range read {
+			blocks <- l
+		}
+		close(blocks)
+		r.blocks = blocks
 		for {
 			s, err := r.Next()
 			if errors.Is(err, io.EOF) {

@@ -82,7 +82,14 @@ func Open(ctx context.Context, dir, camera string, from, to time.Time) (*Reader,
 	r.cancel, r.blocks, r.free = cancel, blocks, make(chan []byte, ahead+2)
 	go func() {
 		defer close(blocks)
-		r.load(ctx, blocks)
+		r.load(func(l loaded) bool {
+			select {
+			case blocks <- l:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		})
 	}()
 	return r, nil
 }
@@ -163,8 +170,9 @@ func (r *Reader) enter(b *loaded) {
 	r.dec.reset(b.head.first, b.col)
 }
 
-// load reads the files one after the other.
-func (r *Reader) load(ctx context.Context, to chan<- loaded) {
+// load reads the files one after the other and gives their blocks to to, until
+// that says that nobody wants more.
+func (r *Reader) load(to func(loaded) bool) {
 	var z inflater
 	for _, f := range r.files {
 		b, err := os.ReadFile(f.path(r.dir))
@@ -175,10 +183,10 @@ func (r *Reader) load(ctx context.Context, to chan<- loaded) {
 			err = fmt.Errorf("%s is too large", hourName(f.hour))
 		}
 		if err != nil {
-			send(ctx, to, loaded{err: fmt.Errorf("read tracks: %w", err)})
+			to(loaded{err: fmt.Errorf("read tracks: %w", err)})
 			return
 		}
-		if !r.loadHour(ctx, to, &z, b) {
+		if !r.loadHour(to, &z, b) {
 			return
 		}
 	}
@@ -186,14 +194,14 @@ func (r *Reader) load(ctx context.Context, to chan<- loaded) {
 
 // loadHour hands out the blocks of one file that are in the range. It reports
 // whether to go on.
-func (r *Reader) loadHour(ctx context.Context, to chan<- loaded, z *inflater, b []byte) bool {
+func (r *Reader) loadHour(to func(loaded) bool, z *inflater, b []byte) bool {
 	var run *Run
 	for len(b) > 0 {
 		body, skipped, rest := nextBlock(b)
 		l := loaded{bytes: int64(len(b) - len(rest)), damaged: uint64(skipped)} //nolint:gosec // a length
 		b = rest
 		if body == nil {
-			return send(ctx, to, l)
+			return to(l)
 		}
 		if parsed, err := parseRun(body); err == nil {
 			run = parsed
@@ -204,11 +212,11 @@ func (r *Reader) loadHour(ctx context.Context, to chan<- loaded, z *inflater, b 
 		if run != nil && l.head.run == run.Started.UnixMilli() {
 			l.run = run
 		}
-		if (l.raw != nil || l.damaged > 0) && !send(ctx, to, l) {
+		if (l.raw != nil || l.damaged > 0) && !to(l) {
 			return false
 		}
 	}
-	return ctx.Err() == nil
+	return true
 }
 
 // inflate unpacks a block of scenes into l, unless it is outside of the range.
@@ -228,14 +236,4 @@ func (r *Reader) inflate(z *inflater, l *loaded, body []byte) bool {
 	l.head = head
 	l.raw, l.col, err = z.columns(l.raw, &head, packed)
 	return err == nil
-}
-
-// send reports whether somebody still reads.
-func send(ctx context.Context, to chan<- loaded, l loaded) bool {
-	select {
-	case to <- l:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -80,11 +80,11 @@ type qstill struct {
 }
 
 type qactor struct {
-	track, current uint64
-	label          string
-	box            qbox
-	contact, near  int64
-	score          int64
+	track, current      uint64
+	label               string
+	box                 qbox
+	contact, near, left int64
+	score               int64
 }
 
 type qfault struct {
@@ -179,7 +179,7 @@ func (q *qstill) take(s *vision.Still) {
 		q.acted = true
 		q.actor = qactor{
 			track: a.Track, current: a.Current, label: a.Label, box: quantBox(a.Box),
-			contact: a.Contact.UnixMilli(), near: a.Near.UnixMilli(), score: units(a.Score, voteUnits),
+			contact: a.Contact.UnixMilli(), near: a.Near.UnixMilli(), left: a.Left.UnixMilli(), score: units(a.Score, voteUnits),
 		}
 	}
 }
@@ -278,6 +278,7 @@ func (q *qstill) give(s *vision.Still, a *vision.Actor) {
 		*a = vision.Actor{
 			Track: q.actor.track, Current: q.actor.current, Label: q.actor.label, Box: q.actor.box.geom(), Score: float64(q.actor.score) / voteUnits,
 			Contact: time.UnixMilli(q.actor.contact).UTC(), Near: time.UnixMilli(q.actor.near).UTC(),
+			Left: time.UnixMilli(q.actor.left).UTC(),
 		}
 		s.Actor = a
 	}
