@@ -54,6 +54,7 @@ type moment struct {
 			Box     [4]float64 `json:"box"`
 			Contact string     `json:"contact"`
 			Near    string     `json:"near"`
+			Left    string     `json:"left"`
 			Score   float64    `json:"score"`
 		} `json:"actor"`
 	} `json:"stills"`
@@ -139,6 +140,9 @@ func (r *reader) scene(m *moment) *vision.Scene {
 			still.Actor = &vision.Actor{
 				Track: a.Track, Current: a.Current, Label: a.Label, Box: box(a.Box),
 				Contact: r.after(a.Contact), Near: r.after(a.Near), Score: a.Score,
+			}
+			if a.Left != "" {
+				still.Actor.Left = r.after(a.Left)
 			}
 		}
 		s.Stills = append(s.Stills, still)
