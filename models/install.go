@@ -77,7 +77,7 @@ func (c *Catalogue) copyIn(m Manifest, file string) error {
 
 // writeWhole writes a file under another name, checks it, and gives it its name.
 func writeWhole(part, path string, in io.Reader, check func() error) error {
-	out, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o640)
+	out, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}

@@ -211,6 +211,7 @@ func (in *Input) validate() (errs []error) {
 	check(in.MultipleOf == 0 || in.MultipleOf >= 4 && in.MultipleOf <= 128 && in.Width%in.MultipleOf == 0 && in.Height%in.MultipleOf == 0,
 		"input.multiple_of: %d is not in 4…128, or the input's width and height are no multiples of it", in.MultipleOf)
 	check(in.MultipleOf == 0 || in.Letterbox != "stretch", "input.multiple_of: a picture that is stretched has no padding to save")
+	check(in.MultipleOf == 0 || len(in.Extra) == 0, "input.multiple_of: a model with input.extra has one size only")
 	check(len(in.Extra) <= 8, "input.extra: %d inputs are more than 8", len(in.Extra))
 	for _, name := range slices.Sorted(maps.Keys(in.Extra)) {
 		values := in.Extra[name]

@@ -58,6 +58,7 @@ func TestParseRejects(t *testing.T) {
 		"layout":           {"pad: 114", "pad: 114, layout: chw", "input.layout"},
 		"letterbox":        {"pad: 114", "pad: 114, letterbox: crop", "[top_left center stretch]"},
 		"extra, empty":     {"pad: 114", "pad: 114, extra: {s: []}", `input.extra["s"]: needs 1 to 64`},
+		"extra, sizes":     {"pad: 114", "pad: 114, multiple_of: 32, extra: {s: [1]}", "input.multiple_of"},
 		"extra, NaN":       {"pad: 114", "pad: 114, extra: {s: [.nan]}", `input.extra["s"]`},
 		"strides":          {"licence:", "params: {strides: [8, 8]}\nlicence:", "params.strides[1]"},
 		"anchors alone":    {"licence:", "params: {anchors: [[1, 2]]}\nlicence:", "1 lists for 0 strides"},

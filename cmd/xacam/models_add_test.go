@@ -37,7 +37,7 @@ func TestModelsAddRefuses(t *testing.T) {
 	gap := writeFile(t, "gap.txt", "helmet\n\nno helmet\n")
 	manifest := writeFile(t, "m.yaml", strings.ReplaceAll(strings.Replace(toyManifest, "%s", strings.Repeat("0", 64), 3), "name: "+strings.Repeat("0", 64), "name: x"))
 	toy, fp16, dfine := tinyModel(t, "toy.onnx"), tinyModel(t, "yolov8_fp16.onnx"), tinyModel(t, "dfine.onnx")
-	for name, c := range map[string]struct {
+	for name, c := range map[string]struct { //nolint:paralleltest // a process has one runtime: one case after the other
 		args []string
 		code int
 		want []string
@@ -67,7 +67,7 @@ func TestModelsAddRefuses(t *testing.T) {
 		"broken manifest":   {[]string{toy, "--manifest", two}, exitUsage, []string{"two.txt", "manifest"}},
 		"two files":         {[]string{toy, fp16}, exitUsage, []string{"accepts 1 arg"}},
 	} {
-		t.Run(name, func(t *testing.T) { //nolint:paralleltest // a process has one runtime
+		t.Run(name, func(t *testing.T) {
 			code, _, stderr := modelsAdd(t, data, c.args...)
 			assert.Equal(t, c.code, code, stderr)
 			for _, w := range c.want {
