@@ -151,8 +151,11 @@ func TestParameters(t *testing.T) {
 	r.Zones, r.Line = nil, nil
 	for _, kind := range behaviour.Kinds() {
 		d, _ := behaviour.Lookup(kind)
-		_, _, err := d.New(r, nil)
-		require.ErrorContains(t, err, string(d.Where)+": is required")
+		if _, _, err := d.New(r, required(t, d)); d.Where == behaviour.WhereNone {
+			require.NoError(t, err, kind)
+		} else {
+			require.ErrorContains(t, err, string(d.Where)+": is required", kind)
+		}
 	}
 }
 

@@ -125,6 +125,9 @@ func (f *paramField) decode(node *yaml.Node, v reflect.Value) string {
 	if err != nil {
 		return f.wanted()
 	}
+	if x := 0.0; v.CanInt() && (yaml.Unmarshal(text, &x) != nil || x != math.Trunc(x)) { // the decoder would cut it off
+		return f.wanted()
+	}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true) // not with node.Decode
 	if err := dec.Decode(v.Addr().Interface()); err != nil {
