@@ -14,7 +14,7 @@ import (
 const DefaultMaxPerMinute = 30
 
 const (
-	stormMinute = time.Minute
+	stormWindow = time.Minute
 	// stormCalm is how long nothing may have been grouped before a group ends.
 	stormCalm = time.Minute
 	// stormLongest is how long a group goes on at most. One that is followed by
@@ -52,7 +52,7 @@ type storm struct {
 
 // full reports whether one more event would be more than the rule may raise.
 func (s *storm) full(at time.Time) bool {
-	return len(s.raised) >= s.limit && at.Sub(s.raised[0]) < stormMinute
+	return len(s.raised) >= s.limit && at.Sub(s.raised[0]) < stormWindow
 }
 
 func (s *storm) note(at time.Time) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -288,13 +289,13 @@ func exercise(tb testing.TB, in []byte, r lifecycle.Rule) string {
 	got, want := newChecker(tb), newChecker(tb)
 	got.blind, want.blind = r.Stale > 0, r.Stale > 0
 	at := start()
-	text := ""
+	var text strings.Builder
 	step := func(d time.Duration, s []events.Signal) {
 		at = at.Add(d)
 		changes := grouping.Step(at, s)
 		for i := range changes {
 			ev := &changes[i].Event
-			text += fmt.Sprintln(at.Sub(start()), ev.State, ev.ID, ev.Object, ev.Attributes)
+			fmt.Fprintln(&text, at.Sub(start()), ev.State, ev.ID, ev.Object, ev.Attributes)
 		}
 		got.take(changes)
 		want.take(plain.Step(at, s))
@@ -326,7 +327,7 @@ func exercise(tb testing.TB, in []byte, r lifecycle.Rule) string {
 	if got.n != want.n {
 		tb.Fatalf("%d occurrences are told of %d", got.n, want.n)
 	}
-	return text
+	return text.String()
 }
 
 func TestStormInvariants(t *testing.T) {

@@ -1,6 +1,9 @@
 package tamper
 
-import "math"
+import (
+	"math"
+	"sync"
+)
 
 // Width and Height are the size of the pictures that are looked at.
 const (
@@ -27,8 +30,8 @@ const (
 // some do in infrared, is the same. Components are at most 2^½·steepest.
 type direction struct{ u, v int8 }
 
-// directions by gradient, each component in ±steepest.
-var directions = func() *[2*steepest + 1][2*steepest + 1]direction {
+// directions returns a table by gradient, each component in ±steepest.
+var directions = sync.OnceValue(func() *[2*steepest + 1][2*steepest + 1]direction {
 	var t [2*steepest + 1][2*steepest + 1]direction
 	for y := range t {
 		for x := range t[y] {
@@ -41,7 +44,7 @@ var directions = func() *[2*steepest + 1][2*steepest + 1]direction {
 		}
 	}
 	return &t
-}()
+})
 
 // field is the directions of a picture's edges, by pixel.
 type field struct {
@@ -53,13 +56,14 @@ func newField(w, h int) *field { return &field{w: w, h: h, dir: make([]direction
 
 // of computes the field of a picture. Pixels at the rim have none.
 func (f *field) of(gray []byte) {
+	table := directions()
 	for y := 1; y < f.h-1; y++ {
 		up, row, down := gray[(y-1)*f.w:y*f.w], gray[y*f.w:(y+1)*f.w], gray[(y+1)*f.w:(y+2)*f.w]
 		out := f.dir[y*f.w : (y+1)*f.w]
 		for x := 1; x < len(row)-1; x++ {
 			gx := min(max(int(row[x+1])-int(row[x-1]), -steepest), steepest)
 			gy := min(max(int(down[x])-int(up[x]), -steepest), steepest)
-			out[x] = directions[gy+steepest][gx+steepest]
+			out[x] = table[gy+steepest][gx+steepest]
 		}
 	}
 }
@@ -75,7 +79,7 @@ func shrink(gray, out []byte) {
 					sum += int(v)
 				}
 			}
-			out[y*coarseW+x] = uint8(sum / (reduce * reduce)) //nolint:gosec // a mean of bytes
+			out[y*coarseW+x] = uint8(sum / (reduce * reduce))
 		}
 	}
 }

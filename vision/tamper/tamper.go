@@ -49,16 +49,17 @@ type Config struct {
 
 // Times of the judgement.
 const (
-	interval  = 380 * time.Millisecond // between two pictures that are looked at
-	confirm   = 3 * time.Second        // how long a fault must hold before it is reported
-	glareHold = 30 * time.Second       // the same while something dazzles the camera
-	recover   = 2 * time.Second        // how long it must be gone
-	change    = 5 * time.Second        // how long another fault must hold to replace the one reported
-	few       = 3                      // pictures that each of these takes at least
-	blindGap  = 10 * time.Second       // a longer gap says nothing about what is being judged
-	mature    = 5 * time.Minute        // how long a view is known before it is trusted
-	giveUp    = 2 * time.Minute        // how long another view lasts before one that is not mature is given up
-	nudgeFor  = time.Minute            // how long a tiny shift lasts before it is learned
+	interval   = 380 * time.Millisecond // between two pictures that are looked at
+	confirm    = 3 * time.Second        // how long a fault must hold before it is reported
+	glareHold  = 30 * time.Second       // the same while something dazzles the camera
+	recovery   = 2 * time.Second        // how long it must be gone
+	change     = 5 * time.Second        // how long another fault must hold to replace the one reported
+	few        = 3                      // pictures that each of these takes at least
+	blindGap   = 10 * time.Second       // a longer gap says nothing about what is being judged
+	mature     = 5 * time.Minute        // how long a view is known before it is trusted
+	giveUp     = 2 * time.Minute        // how long another view lasts before one that is not mature is given up
+	learnEvery = time.Second            // a picture is learned from this often, at first each
+	nudgeFor   = time.Minute            // how long a tiny shift lasts before it is learned
 )
 
 // Watcher watches one camera. It is used by one goroutine.
@@ -67,10 +68,12 @@ type Watcher struct {
 	view *view
 	gray []byte
 
-	last   time.Time // of the latest picture that was looked at; zero before the first
-	known  time.Duration
-	nudged time.Time // since when the view is shifted by very little; zero when it is not
-	still  stillness
+	last  time.Time // of the latest picture that was looked at; zero before the first
+	known time.Duration
+
+	unlearned time.Duration // since the latest picture that was learned from
+	nudged    time.Time     // since when the view is shifted by very little; zero when it is not
+	still     stillness
 
 	suspect suspicion
 	fault   vision.ViewFault // reported; Kind "" for none
@@ -188,11 +191,13 @@ func (w *Watcher) judge(at time.Time, gap time.Duration, gray []byte) {
 		w.nudged = time.Time{}
 	}
 	w.decide(at, kind, score, seen.glare)
-	if w.fault.Kind == "" && seen.quiet() {
-		w.view.learn(gap)
+	w.unlearned += gap
+	if w.fault.Kind == "" && seen.quiet() && (w.unlearned >= learnEvery || w.view.pictures < fresh) {
+		w.view.learn(w.unlearned)
 		if w.view.ready() {
-			w.known += gap
+			w.known += w.unlearned
 		}
+		w.unlearned = 0
 	}
 	if w.fault.Kind == Moved && kind == Moved {
 		lasting := at.Sub(w.fault.Since)
@@ -214,7 +219,7 @@ func (w *Watcher) decide(at time.Time, kind string, score float64, glare bool) {
 	if kind == "" {
 		w.suspect = suspicion{}
 		w.calm.hold(kind, at)
-		if w.calm.lasts(at, recover) {
+		if w.calm.lasts(at, recovery) {
 			w.fault = vision.ViewFault{}
 		}
 		return

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -78,14 +79,14 @@ func newFilm(tb testing.TB, cfg tamper.Config) *film {
 }
 
 // noise is Gaussian, of which films use pieces: drawing it takes long.
-var noise = func() []float64 {
+var noise = sync.OnceValue(func() []float64 {
 	rng := rand.New(rand.NewPCG(1, 2))
 	out := make([]float64, 2*w*h)
 	for i := range out {
 		out[i] = rng.NormFloat64()
 	}
 	return out
-}()
+})
 
 type edit func(i int, p []float64)
 
@@ -100,9 +101,9 @@ func (f *film) play(d time.Duration, edits ...edit) string {
 		for _, e := range edits {
 			e(i, p)
 		}
-		grain := f.rng.IntN(len(noise) - len(p))
+		grain := f.rng.IntN(len(noise()) - len(p))
 		for j, v := range p {
-			gray[j] = uint8(min(max(v+f.noise*noise[grain+j]+.5, 16), 235))
+			gray[j] = uint8(min(max(v+f.noise*noise()[grain+j]+.5, 16), 235))
 		}
 		require.NoError(f.tb, f.w.Look(f.at, gray))
 		f.at = f.at.Add(f.step)
@@ -283,9 +284,9 @@ func TestNoFault(t *testing.T) {
 		}}},
 		{"a tremor of one pixel", 30 * time.Second, []edit{func(i int, p []float64) { shifted(i%2, 0)(i, p) }}},
 		{"noise at night", 30 * time.Second, []edit{func(i int, p []float64) {
-			grain := i * 7919 % (len(noise) - len(p))
+			grain := i * 7919 % (len(noise()) - len(p))
 			for j := range p {
-				p[j] += 12 * noise[grain+j]
+				p[j] += 12 * noise()[grain+j]
 			}
 		}}},
 	} {
@@ -359,7 +360,7 @@ func TestFrozen(t *testing.T) {
 func uniformNoise(seed uint64) edit {
 	return func(_ int, p []float64) {
 		for i := range p {
-			p[i] += 3 * noise[int(seed)*1000+i]
+			p[i] += 3 * noise()[int(seed)*1000+i]
 		}
 	}
 }

@@ -292,10 +292,13 @@ func (v *view) learn(gap time.Duration) {
 	v.dazzle += share(gap, learnLight, v.pictures) * (v.dazzled - v.dazzle)
 }
 
+// fresh is how many pictures all count alike at first.
+const fresh = 40
+
 // share is how much the n-th picture counts in a mean over the time d.
 func share(gap, d time.Duration, n int) float64 {
 	a := min(float64(gap)/float64(d), 1)
-	if n < 40 { // all count alike at first
+	if n < fresh { // all count alike at first
 		a = max(a, 1/float64(max(n, 1)))
 	}
 	return a
