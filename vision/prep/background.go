@@ -181,6 +181,9 @@ func (a *Aligner) fit(cur, ref []gocv.Point2f) (m [9]float64, inliers int) {
 		}
 		inliers = agree(m, cur, ref)
 	}
+	if 10*inliers >= 9*len(cur) {
+		return m, inliers
+	}
 	curMat, refMat, mask := pointMat(cur), pointMat(ref), gocv.NewMat()
 	plane := gocv.FindHomography(curMat, &refMat, gocv.HomograpyMethodRANSAC, ransacPixels, &mask, ransacRounds, .995)
 	defer func() {

@@ -21,6 +21,7 @@ const (
 	ripeFor       = 10 * time.Second // a background must have been seen so long before something can be missing from it
 	jumpSlack     = 1500 * time.Millisecond
 	sameTexture   = .75 // correlation: it is the same surface in another light
+	sameGrainAt   = .6  // correlation: so it is, of differences between neighbours
 	sameElsewhere = .7  // correlation: a piece of background that was registered wrongly
 )
 
@@ -124,6 +125,9 @@ func (f *field) propose(r *region, at time.Time) {
 	}
 	if o := best.box.overlap(r.box); best.looks > 0 && 2*o < max(best.box.area(), r.box.area()) {
 		best.found, best.looks = at, 0 // it moves
+	}
+	if 10*len(r.px) > 11*len(best.px) {
+		best.grown = at
 	}
 	best.px = append(best.px[:0], r.px...)
 	best.box, best.marked = r.box, at
@@ -278,7 +282,10 @@ func (f *field) judge(t *thing, at time.Time, who *witnesses) verdict {
 	case q > .06, q > -.06 && touched:
 		return isAdded
 	case q < -.06:
-		if f.knownFor(t) < ripeFor {
+		if at.Sub(t.found) < doubtAfter || at.Sub(t.grown) < doubtAfter/4 {
+			return wait // perhaps something large is only just leaving
+		}
+		if f.knownFor(t) < ripeFor || who.vehicleBegan(world) {
 			return nothing
 		}
 		return isRemoved
@@ -328,7 +335,8 @@ func (f *field) onlyLight(t *thing) bool {
 	ratio := [3]float64{sum[0] / n, sum[1] / n, sum[2] / n}
 	low, high := min(ratio[0], ratio[1], ratio[2]), max(ratio[0], ratio[1], ratio[2])
 	grain := float64(f.noise) / 4
-	if vl > grain*grain && vs > grain*grain/4 && cov/math.Sqrt(vl*vs) > sameTexture && high-low < .3 && low > math.Log(.3) {
+	even := high-low < .3 && low > math.Log(.3)
+	if even && vl > grain*grain && vs > grain*grain/4 && cov/math.Sqrt(vl*vs) > sameTexture || even && f.sameGrain(t) {
 		return true
 	}
 	if high-low > .12 || low < math.Log(.5) || high > math.Log(2) {
@@ -342,6 +350,30 @@ func (f *field) onlyLight(t *thing) bool {
 		}
 	}
 	return rest/(3*n) < float64(f.noise)*.3 && vl > grain*grain/8
+}
+
+// sameGrain compares what changes from pixel to pixel: a lamp changes the
+// brightness of a place slowly, and leaves its texture.
+func (f *field) sameGrain(t *thing) bool {
+	var n, ll, ss, ls float64
+	for _, v := range t.px {
+		i := int(v)
+		if i%f.w+2 >= f.w || i+2*f.w >= f.w*f.h {
+			continue
+		}
+		for _, j := range [2]int{i + 2, i + 2*f.w} {
+			if f.static[j] == 0 {
+				continue
+			}
+			a := luma(f.long[3*j:]) - luma(f.long[3*i:])
+			b := luma(f.short[3*j:]) - luma(f.short[3*i:])
+			n, ll, ss, ls = n+1, ll+a*a, ss+b*b, ls+a*b
+		}
+	}
+	if n < 32 || ll/n < 36 || ss/n < 9 {
+		return false
+	}
+	return ls/math.Sqrt(ll*ss) > sameGrainAt
 }
 
 func luma(p []byte) float64 {

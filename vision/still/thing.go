@@ -44,6 +44,7 @@ type thing struct {
 
 	found  time.Time // when it was first marked
 	marked time.Time // when it was last marked, as a candidate
+	grown  time.Time // when it was last clearly larger than before, as a candidate
 	looks  int
 	since  time.Time // when its colours first showed
 	bare   time.Time // when the background was last seen there; zero when never

@@ -297,6 +297,14 @@ func (w *witnesses) occupant(r rect) own {
 	return out
 }
 
+// vehicleBegan reports whether a vehicle was first seen where the place is: it
+// was parked, and what its parts uncover is the road.
+func (w *witnesses) vehicleBegan(r rect) bool {
+	return slices.ContainsFunc(w.objects, func(o *object) bool {
+		return o.label != "person" && 10*o.start.overlap(r) >= 7*r.area()
+	})
+}
+
 // covers reports whether an object with the box b hides the place and is not
 // much larger.
 func covers(b, r rect) bool {
