@@ -78,6 +78,7 @@ type walker struct {
 type rider struct {
 	w       *walker
 	vehicle *walker // that it rode then; nil while that is not known
+	on      *walker // that it seemed to stand on then; nil for none
 	what    crossed
 	until   time.Time
 }
@@ -210,13 +211,16 @@ func (c *crossings) pass(out []crossed, s *vision.Scene, w *walker) []crossed {
 	switch {
 	case w.rides(s.At):
 		if !w.vehicle.justPassed(way, s.At) {
-			c.waiting = append(c.waiting, rider{w, w.vehicle, what, s.At.Add(ridersWait)})
+			c.waiting = append(c.waiting, rider{w, w.vehicle, nil, what, s.At.Add(ridersWait)})
 		}
 		return out
-	case w.track.Label == classPerson && c.onWheels(&w.track):
-		c.waiting = append(c.waiting, rider{w, nil, what, s.At.Add(ridersWait)})
-		return out
-	case w.justPassed(way, s.At): // by its rider
+	case w.track.Label == classPerson:
+		if near, on := c.wheels(&w.track); near {
+			c.waiting = append(c.waiting, rider{w, nil, on, what, s.At.Add(ridersWait)})
+			return out
+		}
+	}
+	if w.justPassed(way, s.At) { // by its rider
 		return out
 	}
 	return w.tell(out, what, w)
@@ -248,31 +252,47 @@ func (w *walker) justPassed(way geom.Direction, at time.Time) bool {
 	return w.way == way && at.Sub(w.passed).Abs() <= rideMemory
 }
 
-// onWheels reports whether something to ride on is behind the person's box: it
-// is not known yet whether they belong together.
-func (c *crossings) onWheels(p *vision.Track) bool {
-	for _, w := range c.tracks {
+// wheels reports whether something to ride on is behind the person's box, so
+// that it is not known yet whether they belong together, and returns it when the
+// person's foot is on it.
+func (c *crossings) wheels(p *vision.Track) (near bool, on *walker) {
+	for _, id := range slices.Sorted(maps.Keys(c.tracks)) {
+		w := c.tracks[id]
 		b := &w.track.Box
-		if slices.Contains(ridden(), w.track.Label) && p.Seen.Sub(w.track.Seen) <= time.Second &&
+		if slices.Contains(ridden(), w.track.Label) && p.Seen.Sub(w.track.Seen).Abs() <= time.Second &&
 			b.Min.X < p.Box.Max.X && b.Max.X > p.Box.Min.X && b.Min.Y < p.Box.Max.Y && b.Max.Y > p.Box.Min.Y {
-			return true
+			near = true
+			if on == nil && standsOn(p, &w.track) {
+				on = w
+			}
 		}
 	}
-	return false
+	return near, on
 }
 
-// settle tells of those whose vehicle did not pass in time: a rider stands for
-// it, everybody else for themselves.
+// standsOn reports whether the person's foot is inside of the vehicle's box.
+func standsOn(p, v *vision.Track) bool {
+	f, b := p.Box.Foot(), &v.Box
+	return f.X > b.Min.X && f.X < b.Max.X && f.Y > b.Min.Y && f.Y < b.Max.Y
+}
+
+// settle tells of those whose vehicle did not pass in time: a rider, known or by
+// all appearances, stands for it, everybody else for themselves.
 func (c *crossings) settle(out []crossed, s *vision.Scene) []crossed {
 	keep := c.waiting[:0]
 	for _, r := range c.waiting {
 		ended := slices.Contains(s.Ended, r.w.track.ID)
-		if r.vehicle == nil && r.w.rides(r.what.at) {
+		wait := s.At.Before(r.until) && !ended
+		switch on := r.on; {
+		case r.vehicle != nil:
+		case r.w.rides(r.what.at):
 			r.vehicle = r.w.vehicle
+		case !wait && on != nil && r.w.track.Seen.Sub(on.track.Seen).Abs() <= time.Second && standsOn(&r.w.track, &on.track):
+			r.vehicle = on // it has stayed on it all the time
 		}
 		switch {
 		case r.vehicle != nil && r.vehicle.justPassed(r.what.way, r.what.at):
-		case s.At.Before(r.until) && !ended:
+		case wait:
 			keep = append(keep, r)
 		case r.vehicle != nil:
 			r.what.class = r.vehicle.track.Label

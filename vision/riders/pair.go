@@ -11,6 +11,7 @@ import (
 // box, so that it stays the same while both come closer.
 type pose struct {
 	x, foot float64 // of the person's centre and foot from the vehicle's
+	head    float64 // of the person from the vehicle's foot
 	size    float64 // height of the person
 	fit     float64 // how much it looks like riding, in [0,1]
 
@@ -38,20 +39,22 @@ func poseOf(p, v geom.Box, aspect float64) pose {
 	}
 	out.x = (p.Center().X - v.Center().X) * aspect / h
 	out.foot = (p.Max.Y - v.Max.Y) / h
+	out.head = (p.Min.Y - v.Max.Y) / h
 	out.size = p.Height() / h
 	common := max(0, min(p.Max.X, v.Max.X)-max(p.Min.X, v.Min.X)) * aspect / min(pw, vw)
 	beside := math.Abs(out.x) * h / max(pw, vw)
-	head := (v.Min.Y - p.Min.Y) / h // above the vehicle
+	above := (v.Min.Y - p.Min.Y) / h // the vehicle
 	out.fit = ramp(common, .4, .7) * ramp(beside, .5, .25) *
 		ramp(out.foot, -.95, -.7) * ramp(out.foot, .25, .1) *
-		ramp(head, -.3, -.1) * ramp(head, 1.4, 1) *
+		ramp(above, -.3, -.1) * ramp(above, 1.4, 1) *
 		ramp(out.size, .35, .55) * ramp(out.size, 2.4, 1.9)
 	return out
 }
 
-// away returns how far the person has moved on the vehicle.
+// away returns how far the person has moved on the vehicle, judging by the head
+// or the feet, whichever moved less: one of them is often hidden.
 func (p pose) away(o pose) float64 {
-	return math.Hypot(p.x-o.x, p.foot-o.foot)
+	return math.Hypot(p.x-o.x, min(math.Abs(p.head-o.head), math.Abs(p.foot-o.foot)))
 }
 
 // way returns how far the vehicle has come, nearer or farther included.
