@@ -53,11 +53,6 @@ func (l *labels) agility(label labelID) float64 {
 	return 1
 }
 
-// twoWheeled reports whether persons sit on objects of the class.
-func (l *labels) twoWheeled(label labelID) bool {
-	return l.names[label] == "motorcycle" || l.names[label] == "bicycle"
-}
-
 // lookup returns the number of a class, a new one where it was not seen before.
 func (l *labels) lookup(name string) labelID {
 	if id, known := l.ids[name]; known {

@@ -110,7 +110,7 @@ func (o *object) hit(d *detection, at time.Time, look uint64, tolerance float64)
 	if dt > 0 {
 		o.vx, o.vy = (d.box.x-o.found.x)/dt, (d.box.y-o.found.y)/dt
 	}
-	o.found, o.agility = d.box, d.agility
+	o.found = d.box
 	o.class.cast(d.label, d.score, dt)
 	o.proof += d.score * (evidence + (1-evidence)*min(1, dt/correlated))
 	o.score, o.seen, o.hitOn, o.missed = d.score, at, look, 0

@@ -148,7 +148,6 @@ func (t *Tracker) admit(dets []vision.Detection) {
 	}
 	slices.SortStableFunc(t.dets, func(a, b detection) int { return cmp.Compare(b.score, a.score) })
 	t.dropTwins()
-	t.mount()
 }
 
 // dropTwins removes detections that are a stronger one's twin: the same box as
