@@ -31,6 +31,7 @@ type detectors struct {
 	mu      sync.Mutex
 	runtime *ort.Runtime
 	loaded  map[string]*detect.Detector
+	helmet  helmetState
 }
 
 // Detector returns the detector of a model. The error says what to do.
@@ -55,14 +56,8 @@ func (d *detectors) get(name string) (*detect.Detector, error) {
 	if err := d.catalogue.Verify(name); err != nil {
 		return nil, err
 	}
-	if d.runtime == nil {
-		path, err := ort.FindLibrary(d.library, append(d.folders, checkoutRuntime)...)
-		if err != nil {
-			return nil, err
-		}
-		if d.runtime, err = ort.Init(path); err != nil {
-			return nil, err
-		}
+	if err := d.initRuntime(); err != nil {
+		return nil, err
 	}
 	det, err := detect.New(d.runtime, detect.Config{
 		Manifest: m, Path: d.catalogue.Path(m), Workers: d.workers, MinScore: d.minScore, Whole: d.whole, Metrics: d.registry,
@@ -77,6 +72,19 @@ func (d *detectors) get(name string) (*detect.Detector, error) {
 	return det, nil
 }
 
+// initRuntime loads the ONNX Runtime library, once. d.mu is held.
+func (d *detectors) initRuntime() error {
+	if d.runtime != nil {
+		return nil
+	}
+	path, err := ort.FindLibrary(d.library, append(d.folders, checkoutRuntime)...)
+	if err != nil {
+		return err
+	}
+	d.runtime, err = ort.Init(path)
+	return err
+}
+
 // Close frees every model and the runtime. No detection may be in progress.
 func (d *detectors) Close() error {
 	d.mu.Lock()
@@ -86,6 +94,7 @@ func (d *detectors) Close() error {
 		errs = append(errs, det.Close())
 		delete(d.loaded, name)
 	}
+	errs = append(errs, d.helmet.close())
 	if d.runtime != nil {
 		errs = append(errs, d.runtime.Close())
 		d.runtime = nil

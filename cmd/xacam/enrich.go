@@ -18,6 +18,13 @@ func (p *plan) enrichers(built *camera.Plan) ([]pipeline.Enricher, error) {
 	if built.Needs[behaviour.NeedRiders] {
 		out = append(out, riders.New(riders.Config{}))
 	}
+	if built.Needs[behaviour.NeedHelmet] {
+		e, err := p.helmetEnricher()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
 	if built.Needs[behaviour.NeedStills] {
 		e, err := still.New(still.Config{NewAligner: newAligner, Masks: built.Masks})
 		if err != nil {

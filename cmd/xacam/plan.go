@@ -32,6 +32,7 @@ type plan struct {
 	fps       float64
 	model     string
 	detector  vision.Detector // nil when there is none, then fault says why
+	helmets   helmets         // nil when there are none
 	fault     error
 	calendar  schedule.Calendar
 	needs     []string              // what is worked out besides tracks
@@ -76,6 +77,7 @@ func (p *planner) Plan(c storedCamera, open func() []events.Event) (*plan, error
 		out.model = p.model
 	}
 	out.detector, out.fault = p.detectors.Detector(out.model)
+	out.helmets, _ = p.detectors.(helmets)
 	if out.fault != nil {
 		p.mu.Lock()
 		p.faulty[out.model] = p.now()

@@ -20,6 +20,7 @@ import (
 	"github.com/xacam/xacam/events/wire"
 	"github.com/xacam/xacam/streams/avdec"
 	"github.com/xacam/xacam/streams/media"
+	"github.com/xacam/xacam/vision"
 	"github.com/xacam/xacam/vision/camera"
 	"github.com/xacam/xacam/vision/pipeline"
 )
@@ -134,7 +135,7 @@ func replay(cmd *cobra.Command, o replayOptions, video string) (err error) {
 	}
 	p := &plan{
 		slug: cam.Camera, file: cam, source: cam.Source(), place: cam.Place(o.commune), fps: cam.Detect.FPS,
-		model: o.model, detector: det, calendar: schedule.Calendar{Location: loc, Holidays: holidays},
+		model: o.model, detector: det, helmets: dets, calendar: schedule.Calendar{Location: loc, Holidays: holidays},
 	}
 	r := &replayer{plan: p, opts: o, file: file, loc: loc}
 	if err := r.run(cmd.Context(), cmd.OutOrStdout()); err != nil {
@@ -259,7 +260,8 @@ type trackJSON struct {
 	Box   [4]float64 `json:"box"` // x0, y0, x1, y1 in [0,1]
 	Seen  bool       `json:"seen"`
 
-	Carrier uint64 `json:"carrier,omitempty"` // ID of the vehicle that a rider is on
+	Carrier uint64        `json:"carrier,omitempty"` // ID of the vehicle that a rider is on
+	Marks   []vision.Mark `json:"marks,omitempty"`   // what the second stage says
 }
 
 func (r *replayer) look(l *pipeline.Look) error {
@@ -275,7 +277,7 @@ func (r *replayer) look(l *pipeline.Look) error {
 		for i := range l.Scene.Tracks {
 			t := &l.Scene.Tracks[i]
 			line.Tracks = append(line.Tracks, trackJSON{
-				ID: t.ID, Class: t.Label, Score: round4(t.Score), Seen: !t.Coasting(l.Scene.At), Carrier: t.Carrier,
+				ID: t.ID, Class: t.Label, Score: round4(t.Score), Seen: !t.Coasting(l.Scene.At), Carrier: t.Carrier, Marks: t.Marks,
 				Box: [4]float64{round4(t.Box.Min.X), round4(t.Box.Min.Y), round4(t.Box.Max.X), round4(t.Box.Max.Y)},
 			})
 		}

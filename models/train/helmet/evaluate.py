@@ -45,8 +45,8 @@ def summary(model, heads):
 
 def temperature(held):
     """The temperature that makes held-back heads most likely."""
-    ls = np.concatenate([ask(m, h, **v) for m, h in held for v in VIEWS[:3]])[:, :2].astype(np.float64)
-    y = np.concatenate([truth(h) for m, h in held for v in VIEWS[:3]])
+    ls = np.concatenate([ask(m, h) for m, h in held])[:, :2].astype(np.float64)
+    y = np.concatenate([truth(h) for _, h in held])
     best = min(np.arange(0.4, 3.01, 0.05), key=lambda t: nll(ls / t, y))
     return round(float(best), 2)
 
@@ -71,13 +71,14 @@ def calibration(q, y, bins=10):
 def report(model, heads):
     """All figures of a Shipped model."""
     y = truth(heads)
-    p = ask(model, heads)
+    views = [ask(model, heads, **v) for v in VIEWS]
+    p = views[0]
     q = without(p)
     right = (q >= 0.5) == (y == data.WITHOUT)
     sure = np.maximum(q, 1 - q) >= SURE
     size = np.array([h.size for h in heads])
     mirrored = ask(model, [data.Head(h.canvas[:, ::-1].copy(), h.label, h.size, h.name) for h in heads])
-    several = np.mean([without(ask(model, heads, **v)) for v in VIEWS[1:]] + [without(mirrored), q], axis=0)
+    several = np.mean([without(v) for v in views + [mirrored]], axis=0)
     rng = np.random.default_rng(5)
     spread = []
     for _ in range(1000):  # of heads drawn anew
@@ -89,7 +90,7 @@ def report(model, heads):
         "interval_95": [round(float(v), 4) for v in np.percentile(spread, [2.5, 97.5])],
         "recall_with": round(float(right[y == data.WITH].mean()), 4),
         "recall_without": round(float(right[y == data.WITHOUT].mean()), 4),
-        "views": {str(v): round(balanced(without(ask(model, heads, **v)), y), 4) for v in VIEWS},
+        "views": {str(v): round(balanced(without(a), y), 4) for v, a in zip(VIEWS, views)},
         "mean_of_views": round(balanced(several, y), 4),
         "sizes": {f"{a}-{b} px": [int(m.sum()), round(float(right[m].mean()), 4)] for a, b in SIZES
                   if (m := (size >= a) & (size < b)).any()},

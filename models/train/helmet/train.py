@@ -56,9 +56,9 @@ def follow(mean, model, step):
                 a.copy_(b)
 
 
-def train(pictures, args, seed, keep, log):
-    """Returns one net, the mean of its weights over time. keep is told of it on
-    the way."""
+def train(pictures, args, seed, begun, keep, log):
+    """Returns one net, the mean of its weights over time. begun are weights to
+    go on from, or None. keep is told of the net on the way."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     heads = data.heads_of(pictures)
@@ -68,6 +68,8 @@ def train(pictures, args, seed, keep, log):
     counts.append(args.batch - sum(counts))
     steps = len(heads) // sum(counts[:2]) + 1
     model = net.Net().to(memory_format=torch.channels_last)
+    if begun is not None:
+        model.load_state_dict(begun)
     mean = copy.deepcopy(model)
     opt = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=args.decay)
     plan = torch.optim.lr_scheduler.OneCycleLR(opt, args.lr, total_steps=args.epochs * steps, pct_start=0.1)
@@ -75,7 +77,7 @@ def train(pictures, args, seed, keep, log):
     step, begin = 0, time.process_time()
     for epoch in range(args.epochs):
         model.train()
-        total, strength = 0.0, min(1.0, 0.4 + 1.2 * epoch / args.epochs)
+        total, strength = 0.0, min(1.0, 0.4 + 1.2 * epoch / args.epochs) if begun is None else 1.0
         for _ in range(steps):
             x, y = mix(*draw(pools, counts, rng, strength), rng, args.mix)
             value = loss(model(x), y)
@@ -104,6 +106,7 @@ def main():
     ap.add_argument("--lr", type=float, default=2.5e-3)
     ap.add_argument("--decay", type=float, default=0.3)
     ap.add_argument("--mix", type=float, default=0.4)
+    ap.add_argument("--go-on", action="store_true", help="train the nets beside --out further")
     ap.add_argument("--join", action="store_true", help="join nets that --only has trained")
     args = ap.parse_args()
     torch.set_num_threads(1)
@@ -122,7 +125,9 @@ def main():
             def keep(m, name=name):
                 torch.save(m.state_dict(), name)
 
-            model = train(part, args, 100 + k, keep, lambda s: print(s, flush=True))
+            begun = torch.load(name) if args.go_on else None
+            seed = 100 + k + (1000 if args.go_on else 0)
+            model = train(part, args, seed, begun, keep, lambda s: print(s, flush=True))
             keep(model)
             print(f"net {k}, the heads it was not shown:", evaluate.summary(model, data.heads_of(out)), flush=True)
         else:
