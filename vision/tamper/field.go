@@ -1,9 +1,6 @@
 package tamper
 
-import (
-	"math"
-	"sync"
-)
+import "math"
 
 // Width and Height are the size of the pictures that are looked at.
 const (
@@ -30,9 +27,11 @@ const (
 // some do in infrared, is the same. Components are at most 2^½·steepest.
 type direction struct{ u, v int8 }
 
-// directions returns a table by gradient, each component in ±steepest.
-var directions = sync.OnceValue(func() *[2*steepest + 1][2*steepest + 1]direction {
-	var t [2*steepest + 1][2*steepest + 1]direction
+// table holds directions by gradient, each component in ±steepest.
+type table [2*steepest + 1][2*steepest + 1]direction
+
+func newTable() *table {
+	var t table
 	for y := range t {
 		for x := range t[y] {
 			gx, gy := float64(x-steepest), float64(y-steepest)
@@ -44,26 +43,28 @@ var directions = sync.OnceValue(func() *[2*steepest + 1][2*steepest + 1]directio
 		}
 	}
 	return &t
-})
+}
 
 // field is the directions of a picture's edges, by pixel.
 type field struct {
-	w, h int
-	dir  []direction
+	w, h  int
+	table *table
+	dir   []direction
 }
 
-func newField(w, h int) *field { return &field{w: w, h: h, dir: make([]direction, w*h)} }
+func newField(w, h int, t *table) *field {
+	return &field{w: w, h: h, table: t, dir: make([]direction, w*h)}
+}
 
 // of computes the field of a picture. Pixels at the rim have none.
 func (f *field) of(gray []byte) {
-	table := directions()
 	for y := 1; y < f.h-1; y++ {
 		up, row, down := gray[(y-1)*f.w:y*f.w], gray[y*f.w:(y+1)*f.w], gray[(y+1)*f.w:(y+2)*f.w]
 		out := f.dir[y*f.w : (y+1)*f.w]
 		for x := 1; x < len(row)-1; x++ {
 			gx := min(max(int(row[x+1])-int(row[x-1]), -steepest), steepest)
 			gy := min(max(int(down[x])-int(up[x]), -steepest), steepest)
-			out[x] = table[gy+steepest][gx+steepest]
+			out[x] = f.table[gy+steepest][gx+steepest]
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -65,6 +64,7 @@ type film struct {
 	w     *tamper.Watcher
 	base  []float64
 	noise float64
+	gauss []float64
 	rng   *rand.Rand
 	at    time.Time
 	step  time.Duration
@@ -75,18 +75,18 @@ func newFilm(tb testing.TB, cfg tamper.Config) *film {
 	tb.Helper()
 	watcher, err := tamper.New(cfg)
 	require.NoError(tb, err)
-	return &film{tb: tb, w: watcher, base: street(), noise: 3, rng: rand.New(rand.NewPCG(1, 2)), at: start(), step: look}
+	return &film{tb: tb, w: watcher, base: street(), noise: 3, gauss: gaussian(), rng: rand.New(rand.NewPCG(1, 2)), at: start(), step: look}
 }
 
-// noise is Gaussian, of which films use pieces: drawing it takes long.
-var noise = sync.OnceValue(func() []float64 {
+// gaussian is noise of which films use pieces: drawing it takes long.
+func gaussian() []float64 {
 	rng := rand.New(rand.NewPCG(1, 2))
 	out := make([]float64, 2*w*h)
 	for i := range out {
 		out[i] = rng.NormFloat64()
 	}
 	return out
-})
+}
 
 type edit func(i int, p []float64)
 
@@ -101,9 +101,9 @@ func (f *film) play(d time.Duration, edits ...edit) string {
 		for _, e := range edits {
 			e(i, p)
 		}
-		grain := f.rng.IntN(len(noise()) - len(p))
+		grain := f.rng.IntN(len(f.gauss) - len(p))
 		for j, v := range p {
-			gray[j] = uint8(min(max(v+f.noise*noise()[grain+j]+.5, 16), 235))
+			gray[j] = uint8(min(max(v+f.noise*f.gauss[grain+j]+.5, 16), 235))
 		}
 		require.NoError(f.tb, f.w.Look(f.at, gray))
 		f.at = f.at.Add(f.step)
@@ -256,6 +256,7 @@ func box2(p []float64, x0, y0, bw, bh int, v float64) {
 // TestNoFault: what happens on every street is nothing to tell.
 func TestNoFault(t *testing.T) {
 	t.Parallel()
+	noise := gaussian()
 	for _, tt := range []struct {
 		name  string
 		film  time.Duration
@@ -284,9 +285,9 @@ func TestNoFault(t *testing.T) {
 		}}},
 		{"a tremor of one pixel", 30 * time.Second, []edit{func(i int, p []float64) { shifted(i%2, 0)(i, p) }}},
 		{"noise at night", 30 * time.Second, []edit{func(i int, p []float64) {
-			grain := i * 7919 % (len(noise()) - len(p))
+			grain := i * 7919 % (len(noise) - len(p))
 			for j := range p {
-				p[j] += 12 * noise()[grain+j]
+				p[j] += 12 * noise[grain+j]
 			}
 		}}},
 	} {
@@ -358,9 +359,10 @@ func TestFrozen(t *testing.T) {
 
 // uniformNoise adds noise that is the same in each picture.
 func uniformNoise(seed uint64) edit {
+	noise := gaussian()
 	return func(_ int, p []float64) {
 		for i := range p {
-			p[i] += 3 * noise()[int(seed)*1000+i]
+			p[i] += 3 * noise[int(seed)*1000+i]
 		}
 	}
 }

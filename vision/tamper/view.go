@@ -74,7 +74,8 @@ func newView(masks []geom.Polygon) *view {
 	for c := range masked {
 		v.looks[c] = masked[c] == 0
 	}
-	v.fine, v.coarse = newField(Width, Height), newField(coarseW, coarseH)
+	t := newTable()
+	v.fine, v.coarse = newField(Width, Height, t), newField(coarseW, coarseH, t)
 	v.forget()
 	return v
 }
