@@ -3,6 +3,7 @@ package behaviour
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -159,12 +160,7 @@ func (b *left) Observe(s *vision.Scene) []events.Signal {
 
 // wantsClass reports whether the rule is about the class.
 func (r *Rule) wantsClass(label string) bool {
-	for _, c := range r.Classes {
-		if c == label {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.Classes, label)
 }
 
 // ownerNear reports whether the actor is detected within so many of its own

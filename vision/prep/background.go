@@ -38,7 +38,7 @@ type Aligner struct {
 }
 
 // unit changes nothing.
-var unit = [9]float64{1, 0, 0, 0, 1, 0, 0, 0, 1}
+func unit() [9]float64 { return [9]float64{1, 0, 0, 0, 1, 0, 0, 0, 1} }
 
 // NewAligner returns an aligner of pictures of the given size, in pixels.
 func NewAligner(width, height int) (*Aligner, error) {
@@ -106,7 +106,7 @@ func (a *Aligner) Align(gray []byte, guess [9]float64) (m [9]float64, share floa
 	if len(from) == 0 {
 		return guess, 0, nil
 	}
-	if guess != unit {
+	if guess != unit() {
 		if err := a.warp(a.warped, gray, guess, gocv.MatTypeCV8UC1); err != nil {
 			return guess, 0, fmt.Errorf("align: %w", err)
 		}
@@ -172,7 +172,7 @@ func (a *Aligner) fit(cur, ref []gocv.Point2f) (m [9]float64, inliers int) {
 	cv, rv := gocv.NewPoint2fVectorFromPoints(cur), gocv.NewPoint2fVectorFromPoints(ref)
 	defer cv.Close()
 	defer rv.Close()
-	m = unit
+	m = unit()
 	affine := gocv.EstimateAffinePartial2D(cv, rv)
 	defer func() { _ = affine.Close() }()
 	if !affine.Empty() {

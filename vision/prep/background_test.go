@@ -22,7 +22,7 @@ const (
 // ground renders a place with texture as a camera sees it that was moved by dx,
 // dy and turned by angle: BGR and grey.
 func ground(dx, dy, angle float64) (bgr, gray []byte) {
-	rng := rand.New(rand.NewPCG(5, 5)) //nolint:gosec // pictures
+	rng := rand.New(rand.NewPCG(5, 5))
 	const cells = 64
 	var level [cells * cells]float64
 	for i := range level {

@@ -26,7 +26,7 @@ func (c *coarse) shrink(gray []byte, w, h int) {
 					sum += int(p)
 				}
 			}
-			c.px[y*c.w+x] = int16(sum / (coarseSide * coarseSide)) //nolint:gosec // a grey level
+			c.px[y*c.w+x] = int16(sum / (coarseSide * coarseSide))
 		}
 	}
 }

@@ -148,7 +148,7 @@ const (
 // decide judges every candidate that is ripe.
 func (f *field) decide(at time.Time, who *witnesses) {
 	verdicts := map[*thing]verdict{}
-	real := 0
+	things := 0
 	for _, t := range f.things {
 		if t.state != candidate || t.looks < confirmLooks || at.Sub(t.found) < confirmAfter || !t.marked.Equal(at) {
 			continue
@@ -159,13 +159,13 @@ func (f *field) decide(at time.Time, who *witnesses) {
 		}
 		verdicts[t] = v
 		if v == isAdded || v == isRemoved {
-			real++
+			things++
 		}
 	}
 	kept := f.things[:0]
 	for _, t := range f.things {
 		v := verdicts[t]
-		if real > maxAtOnce && (v == isAdded || v == isRemoved) {
+		if things > maxAtOnce && (v == isAdded || v == isRemoved) {
 			v = nothing
 		}
 		switch v {

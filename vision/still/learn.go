@@ -12,13 +12,13 @@ func (f *field) toGray(bgr []byte, lut *[3][256]byte) {
 	if lut == nil {
 		for i := range gray {
 			p := bgr[3*i : 3*i+3 : 3*i+3]
-			gray[i] = byte((29*int(p[0]) + 150*int(p[1]) + 77*int(p[2])) >> 8)
+			gray[i] = byte((29*int(p[0]) + 150*int(p[1]) + 77*int(p[2])) >> 8) //nolint:gosec // weights of 256
 		}
 		return
 	}
 	for i := range gray {
 		p := bgr[3*i : 3*i+3 : 3*i+3]
-		gray[i] = byte((29*int(lut[0][p[0]]) + 150*int(lut[1][p[1]]) + 77*int(lut[2][p[2]])) >> 8)
+		gray[i] = byte((29*int(lut[0][p[0]]) + 150*int(lut[1][p[1]]) + 77*int(lut[2][p[2]])) >> 8) //nolint:gosec // weights of 256
 	}
 }
 

@@ -38,19 +38,19 @@ func newFinder(w, h int) finder {
 // skipped. It stops at limit groups.
 func (f *finder) regions(marked, skip []byte, minPixels, limit int) []region {
 	clear(f.count)
-	any := false
+	some := false
 	for y := range f.h {
 		row, over := marked[y*f.w:(y+1)*f.w], skip[y*f.w:(y+1)*f.w]
 		cells := f.count[y/2*f.cw:]
 		for x, v := range row {
 			if v != 0 && over[x] == 0 {
 				cells[x/2]++
-				any = true
+				some = true
 			}
 		}
 	}
 	f.found, f.px = f.found[:0], f.px[:0]
-	if !any {
+	if !some {
 		return nil
 	}
 	pixels, _ := f.limits()
@@ -59,7 +59,7 @@ func (f *finder) regions(marked, skip []byte, minPixels, limit int) []region {
 			continue
 		}
 		from := len(f.px)
-		box := f.fill(int32(start), marked, skip) //nolint:gosec // cells fit
+		box := f.fill(int32(start), marked, skip)
 		if len(f.px)-from < minPixels {
 			f.px = f.px[:from]
 			continue
