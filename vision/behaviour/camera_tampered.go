@@ -110,8 +110,7 @@ func (b *tampered) signal(at time.Time, f *vision.ViewFault) events.Signal {
 		Score:    f.Score,
 		Severity: b.rule.Severity,
 		Rule:     b.rule.Ref,
-		Why: b.rule.why(f.Since,
-			fmt.Sprintf("nghi camera bị can thiệp: %s", text.VI), fmt.Sprintf("the camera may be tampered with: %s", text.EN)),
+		Why: b.rule.why(f.Since, "nghi camera bị can thiệp: "+text.VI, "the camera may be tampered with: "+text.EN),
 		Attributes: map[string]any{"fault": f.Kind},
 	}
 }
