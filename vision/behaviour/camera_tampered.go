@@ -105,12 +105,12 @@ func (b *tampered) Observe(s *vision.Scene) []events.Signal {
 func (b *tampered) signal(at time.Time, f *vision.ViewFault) events.Signal {
 	text := faultTexts[f.Kind]
 	return events.Signal{
-		Key:      events.Key{Source: b.rule.Camera, Kind: KindCameraTampered, Rule: b.rule.Ref.Name, Object: f.Kind},
-		At:       at,
-		Score:    f.Score,
-		Severity: b.rule.Severity,
-		Rule:     b.rule.Ref,
-		Why: b.rule.why(f.Since, "nghi camera bị can thiệp: "+text.VI, "the camera may be tampered with: "+text.EN),
+		Key:        events.Key{Source: b.rule.Camera, Kind: KindCameraTampered, Rule: b.rule.Ref.Name, Object: f.Kind},
+		At:         at,
+		Score:      f.Score,
+		Severity:   b.rule.Severity,
+		Rule:       b.rule.Ref,
+		Why:        b.rule.why(f.Since, "nghi camera bị can thiệp: "+text.VI, "the camera may be tampered with: "+text.EN),
 		Attributes: map[string]any{"fault": f.Kind},
 	}
 }
