@@ -140,8 +140,8 @@ func TestClips(t *testing.T) {
 	data := t.TempDir()
 	assets := realModel(t, data)
 	useRuntime(t)
-	for _, c := range watchedClips() {
-		t.Run(c.name, func(t *testing.T) { //nolint:paralleltest // one runtime
+	for _, c := range watchedClips() { //nolint:paralleltest // one runtime
+		t.Run(c.name, func(t *testing.T) {
 			video := filepath.Join(assets, "clips", c.file)
 			if _, err := os.Stat(video); err != nil {
 				t.Skipf("no recording %s", c.file)
