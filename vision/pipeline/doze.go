@@ -18,7 +18,7 @@ const (
 )
 
 // CalmAfter is how long nothing may have moved before a camera is calm.
-const CalmAfter = 10 * time.Second
+const CalmAfter = 5 * time.Second
 
 const (
 	longestGOP    = 2200 * time.Millisecond // a calm camera is looked at this often, with some jitter

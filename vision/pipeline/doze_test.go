@@ -173,7 +173,7 @@ func TestDozesOnlyWhereSafe(t *testing.T) {
 	}
 }
 
-// A camera is calm once nothing has moved and no track has for 10 s.
+// A camera is calm once nothing has moved and no track has for CalmAfter.
 func TestMood(t *testing.T) {
 	t.Parallel()
 	moods := map[pipeline.Mood]time.Duration{} // since when
@@ -210,5 +210,5 @@ func TestMood(t *testing.T) {
 	for ; at < 30*time.Second; at += 200 * time.Millisecond {
 		stepFor(t, c, at, 200*time.Millisecond)
 	}
-	assert.Equal(t, 14*time.Second, moods[pipeline.MoodCalm].Round(time.Second))
+	assert.Equal(t, 4*time.Second+pipeline.CalmAfter, moods[pipeline.MoodCalm].Round(time.Second))
 }
