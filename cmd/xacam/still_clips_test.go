@@ -35,7 +35,7 @@ func TestStillClips(t *testing.T) {
 	useRuntime(t)
 	cam := filepath.Join(t.TempDir(), "cam.yaml")
 	require.NoError(t, os.WriteFile(cam, []byte(stillRules), 0o600))
-	for clip, dumped := range map[string]bool{
+	for clip, dumped := range map[string]bool{ //nolint:paralleltest // one ONNX Runtime at a time
 		"vn_dumping_on_foot.mp4": true,
 		"littering_portrait.mp4": false,
 		"vn_bridge.mp4":          false,
@@ -48,7 +48,7 @@ func TestStillClips(t *testing.T) {
 			t.Logf("no %s", path)
 			continue
 		}
-		t.Run(clip, func(t *testing.T) { //nolint:paralleltest // one runtime
+		t.Run(clip, func(t *testing.T) {
 			r := xacam(t, "replay", "--data", data, "--camera", cam, path)
 			require.Equal(t, exitOK, r.code, r.stderr)
 			var raised []wire.Event

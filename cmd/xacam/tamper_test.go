@@ -22,13 +22,15 @@ import (
 )
 
 // tamperingFilters are what is done to a recording from 10 s to 30 s.
-var tamperingFilters = map[string]string{
-	"":        "null",
-	"covered": "drawbox=c=0x303030:t=fill:enable='between(t,10,30)'",
-	"blurred": "gblur=sigma=8:enable='between(t,10,30)'",
-	"moved":   "rotate=a='if(between(t,10,30),0.15,0)'",
-	"dark":    "lutyuv=y='val*0.1':enable='between(t,10,30)'",
-	"frozen":  "setpts='PTS+gte(T,10)*24/TB',fps=12",
+func tamperingFilters() map[string]string {
+	return map[string]string{
+		"":        "null",
+		"covered": "drawbox=c=0x303030:t=fill:enable='between(t,10,30)'",
+		"blurred": "gblur=sigma=8:enable='between(t,10,30)'",
+		"moved":   "rotate=a='if(between(t,10,30),0.15,0)'",
+		"dark":    "lutyuv=y='val*0.1':enable='between(t,10,30)'",
+		"frozen":  "setpts='PTS+gte(T,10)*24/TB',fps=12",
+	}
 }
 
 // TestTamperedRecordings: what the project renders itself, encoded and decoded,
@@ -41,7 +43,7 @@ func TestTamperedRecordings(t *testing.T) {
 	}
 	clips, err := renderClips(t.TempDir(), 1)
 	require.NoError(t, err)
-	for fault, filter := range tamperingFilters {
+	for fault, filter := range tamperingFilters() {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "out.mp4")

@@ -52,18 +52,19 @@ func resize(model []byte, layout string, height, width int) ([]byte, error) {
 			return nil, err
 		}
 		return rewrite(v, func(num protowire.Number, v []byte) ([]byte, error) {
-			switch num {
-			case graphValues:
+			if num == graphValues {
 				return nil, nil
-			case graphOutput:
-				return inShape(v, func([]byte) ([]byte, error) { return nil, nil })
-			case graphInput:
-				if name, err := text(v, valueName); err != nil || weights[name] {
-					return v, err
-				}
-				return inShape(v, func(shape []byte) ([]byte, error) { return setSides(shape, layout, height, width) })
 			}
-			return v, nil
+			if num == graphOutput {
+				return inShape(v, func([]byte) ([]byte, error) { return nil, nil })
+			}
+			if num != graphInput {
+				return v, nil
+			}
+			if name, err := text(v, valueName); err != nil || weights[name] {
+				return v, err
+			}
+			return inShape(v, func(shape []byte) ([]byte, error) { return setSides(shape, layout, height, width) })
 		})
 	})
 }
@@ -90,7 +91,7 @@ func setSides(shape []byte, layout string, height, width int) ([]byte, error) {
 	i := -1
 	return in(shape, shapeDim, func(v []byte) ([]byte, error) {
 		i++
-		size := 0
+		var size int
 		switch i {
 		case h:
 			size = height

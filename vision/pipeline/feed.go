@@ -205,13 +205,18 @@ func (f *Feed) Run(ctx context.Context) error {
 	}
 }
 
+// turn waits for leave to decode; false means that ctx is done.
+func (f *Feed) turn(ctx context.Context) bool {
+	return f.cfg.Turns == nil || f.cfg.Turns.Acquire(ctx, 1) == nil
+}
+
 // decodeDue decodes the unit, unless the camera dozes, or everything since it
 // began to. Of many at once only the newest frames are looked at.
 func (f *Feed) decodeDue(ctx context.Context, dec Decoder, au *media.AccessUnit) error {
 	due := f.doze.next(au, Mood(f.mood.Load()))
 	f.cfg.Metrics.dozed(f.cfg.Camera, f.doze.takeSkipped())
 	for i, au := range due {
-		if f.cfg.Turns != nil && f.cfg.Turns.Acquire(ctx, 1) != nil {
+		if !f.turn(ctx) {
 			return nil
 		}
 		err := guard(func() error { f.decode(dec, au, i >= len(due)-freshlyAwoken); return nil })

@@ -106,7 +106,7 @@ func TestHelmetAccuracy(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(raw, &doc))
 	held := make(map[string]bool)
-	for _, n := range strings.Fields(string(names)) {
+	for n := range strings.FieldsSeq(string(names)) {
 		held[n] = true
 	}
 	c := helmets(t)
