@@ -33,11 +33,12 @@ build: ## compile bin/xacam
 	go build -ldflags '-X main.version=$(VERSION)' -o bin/xacam ./cmd/xacam
 
 # Packages that reach one of the three cgo modules run without the race
-# detector: it would instrument OpenCV's wrapper for minutes and find nothing in C++.
+# detector: it would instrument OpenCV's wrapper for minutes and find nothing in
+# C++. So do those that only compute on pixels.
 test: ## install what is needed, then run all tests with PostgreSQL, ONNX Runtime and the race detector
 	@deploy/setup.sh test
 	@export REQUIRE_DATABASE=1 REQUIRE_ORT=1; \
-	native=$$(deploy/packages.sh native); pure=$$(deploy/packages.sh pure); failed=0; \
+	native="$$(deploy/packages.sh native) $$(deploy/packages.sh pixels)"; pure=$$(deploy/packages.sh pure); failed=0; \
 	[[ -z $$pure ]] || { echo "go test -race (packages without C)"; go test -race $(TESTFLAGS) $$pure || failed=1; }; \
 	[[ -z $$native ]] || { echo "go test (packages with C)"; go test $(TESTFLAGS) $$native || failed=1; }; \
 	exit $$failed

@@ -3,6 +3,7 @@
 # packages.sh prints Go packages of this module, one on a line:
 #
 #   native   whose code or tests reach one of the three modules with C code
+#   pixels   that move many pixels in one goroutine
 #   pure     all the others
 #   fuzz     that have a fuzz target
 #   bench    that have a benchmark
@@ -20,6 +21,10 @@ native() {
 {{end}}' ./... | awk -v c="$c_modules" '$NF ~ c { sub(/\.test$/, "", $1); print $1 }' | sort -u
 }
 
+# pixels lists packages in whose tests the race detector takes minutes and has
+# nothing to find.
+pixels() { go list ./vision/still ./vision/tamper; }
+
 # with_func lists each folder with a test function whose name has the prefix.
 with_func() {
 	grep -rlE --include='*_test.go' --exclude-dir=.cache "^func $1[A-Z]" . | xargs -r -n1 dirname | sort -u
@@ -30,12 +35,13 @@ native) native ;;
 pure)
 	all=$(go list ./... | sort -u)
 	c=$(native)
-	comm -13 <(echo "$c") <(echo "$all")
+	comm -13 <(sort -u <(echo "$c") <(pixels)) <(echo "$all")
 	;;
+pixels) pixels ;;
 fuzz) with_func Fuzz ;;
 bench) with_func Benchmark ;;
 *)
-	echo 'usage: deploy/packages.sh native|pure|fuzz|bench' >&2
+	echo 'usage: deploy/packages.sh native|pixels|pure|fuzz|bench' >&2
 	exit 2
 	;;
 esac
