@@ -108,7 +108,7 @@ func TestNewRefuses(t *testing.T) {
 		is     error
 		want   string
 	}{
-		"missing":      {"toy.onnx", func(c *detect.Config) { c.Path += "x" }, models.ErrMissing, "xacam models pull toy"},
+		"missing":      {"toy.onnx", func(c *detect.Config) { c.Path += "x" }, models.ErrMissing, "xacam models add"},
 		"wrong sum":    {"toy.onnx", func(c *detect.Config) { c.Manifest.SHA256 = "ab" }, models.ErrDamaged, "sha256"},
 		"corrupt":      {"toy_corrupt.onnx", nil, ort.ErrBadModel, "not a usable model"},
 		"NaN":          {"toy_nan.onnx", nil, family.ErrNotFinite, "empty picture"},
