@@ -164,8 +164,9 @@ func (r *runner) analyse(ctx context.Context) error {
 		defer tape.Close()
 	}
 	cam, err := r.plan.newCamera(analysis{
-		mood:   func(m pipeline.Mood) { feed.SetMood(m) },
-		record: r.deps.record.Record, counted: r.deps.counted, run: rand.Text(), look: r.looked(tape), metrics: r.deps.metrics, now: r.deps.now, aspect: r.aspect(),
+		mood:    func(m pipeline.Mood) { feed.SetMood(m) },
+		trouble: r.troubled(ctx),
+		record:  r.deps.record.Record, counted: r.deps.counted, run: rand.Text(), look: r.looked(tape), metrics: r.deps.metrics, now: r.deps.now, aspect: r.aspect(),
 	}, r.plan.openOf(func(k events.Kind) bool { return k != events.KindCameraOffline }), began)
 	if err != nil {
 		return err
@@ -191,6 +192,17 @@ func (r *runner) analyse(ctx context.Context) error {
 		return cause
 	}
 	return nil
+}
+
+// troubled tells of closer looks that fail, once a minute.
+func (r *runner) troubled(ctx context.Context) func(error) {
+	var last time.Time
+	return func(err error) {
+		if now := r.deps.now(); now.Sub(last) >= time.Minute {
+			last = now
+			r.log.WarnContext(ctx, "a closer look at a picture failed", "err", err)
+		}
+	}
 }
 
 // failuresInARow is how many pictures one after the other may not be analysed

@@ -126,6 +126,7 @@ type analysis struct {
 	counted func([]events.Count) // may be nil
 	run     string               // of the counts, see events.Count
 	mood    func(pipeline.Mood)
+	trouble func(error) // nil makes it the look's own error
 	metrics *pipeline.Metrics
 	now     func() time.Time
 	aspect  float64 // width of the picture over its height; 0 when unknown
@@ -158,7 +159,7 @@ func (p *plan) newCamera(a analysis, open []events.Event, at time.Time) (*pipeli
 	}
 	cfg := pipeline.CameraConfig{
 		Name: p.slug, Detector: p.detector, Tracker: tracker, Masks: built.Masks, Enrichers: enrichers, Observers: observers,
-		Engine: engine, Record: a.record, Look: a.look, Mood: a.mood, Now: a.now, Metrics: a.metrics,
+		Engine: engine, Record: a.record, Look: a.look, Mood: a.mood, Trouble: a.trouble, Now: a.now, Metrics: a.metrics,
 	}
 	if a.counted != nil {
 		cfg.Counted = func(counts []events.Count) {

@@ -55,6 +55,9 @@ type CameraConfig struct {
 	// Counted, if not nil, gets what the counting rules have counted, as
 	// events.Count says; it must not wait for the database. Run is left empty.
 	Counted func([]events.Count)
+	// Trouble hears of a closer look that failed; the scene is judged all the
+	// same. Where it is nil the error is Step's.
+	Trouble func(error)
 	// Mood, if not nil, hears after each look how lively the picture is.
 	Mood func(Mood)
 	// Look, if not nil, is shown every look: for recordings of tracks and for
@@ -123,10 +126,8 @@ func (c *Camera) Step(ctx context.Context, f *media.Frame) error {
 		c.lastLook = at
 		c.scene.Tracks, c.scene.Ended = c.cfg.Tracker.Update(at, look.Detections)
 	}
-	for _, e := range c.cfg.Enrichers {
-		if err := e.Enrich(ctx, f, &c.scene); err != nil {
-			return fmt.Errorf("look closer: %w", err)
-		}
+	if err := c.enrich(ctx, f); err != nil {
+		return err
 	}
 	if look.Changes, err = c.judge(ctx, f); err != nil {
 		return err
@@ -154,6 +155,23 @@ func aspect(p media.Picture) float64 {
 		return 0
 	}
 	return float64(w) / float64(h)
+}
+
+// enrich lets everybody look closer. What one of them cannot do stops neither
+// the others nor the rules, where there is somebody to tell.
+func (c *Camera) enrich(ctx context.Context, f *media.Frame) error {
+	var errs []error
+	for _, e := range c.cfg.Enrichers {
+		if err := e.Enrich(ctx, f, &c.scene); err != nil {
+			errs = append(errs, fmt.Errorf("look closer: %w", err))
+		}
+	}
+	err := errors.Join(errs...)
+	if err != nil && c.cfg.Trouble != nil {
+		c.cfg.Trouble(err)
+		return nil
+	}
+	return err
 }
 
 // End says that no frame will come any more: whoever is in the picture is taken
@@ -222,7 +240,11 @@ func (c *Camera) quiet(f *media.Frame, at time.Time) (bool, error) {
 	if moved {
 		c.lastMotion = at
 	}
-	return within(at, c.lastLook, c.cfg.MaxQuiet) && !within(at, c.lastMotion, c.cfg.Linger), nil
+	lately := within(at, c.lastLook, c.cfg.MaxQuiet)
+	if c.mood == MoodCalm && at.Sub(c.lastLook)+at.Sub(c.lastStep) > c.cfg.MaxQuiet+c.cfg.MaxQuiet/10 {
+		lately = false // frames are rare while it dozes, the next one would be too late
+	}
+	return lately && !within(at, c.lastMotion, c.cfg.Linger), nil
 }
 
 // rested tells the tracker that everything stayed where it was while the

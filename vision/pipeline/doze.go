@@ -27,6 +27,7 @@ const (
 	learnedBusy   = 25
 	forget1In     = 128 // pictures
 	shortMean     = 3   // pictures whose mean size wakes
+	mostKept      = 200 // units, whatever their times say
 	freshlyAwoken = 5   // of the pictures decoded at a waking, the newest that are looked at
 )
 
@@ -51,6 +52,7 @@ type dozer struct {
 	keys     int
 	until    time.Duration // not before
 
+	codec     media.Codec
 	asleep    bool
 	kept      []*media.AccessUnit // since the newest key picture, while asleep
 	reordered bool
@@ -102,7 +104,7 @@ func (d *dozer) next(au *media.AccessUnit, mood Mood) []*media.AccessUnit {
 		return []*media.AccessUnit{au}
 	}
 	d.kept = append(d.kept, au)
-	if mood == MoodCalm && !grown && !au.Gap && au.PTS-d.key < longestGOP {
+	if mood == MoodCalm && !grown && !au.Gap && au.PTS-d.key < longestGOP && len(d.kept) < mostKept {
 		return nil
 	}
 	d.asleep = false
@@ -118,9 +120,28 @@ func (d *dozer) nextKey(au *media.AccessUnit, mood Mood) []*media.AccessUnit {
 	d.interval = au.PTS - d.key
 	d.keys++
 	d.key, d.count = au.PTS, 0
-	regular := d.keys > 2 && d.interval > 0 && d.interval < longestGOP
+	regular := d.keys > 2 && d.interval > 0 && d.interval < longestGOP && standsAlone(d.codec, au)
 	d.asleep = mood == MoodCalm && regular && !d.reordered && d.telling() && au.PTS >= d.until
 	return []*media.AccessUnit{au}
+}
+
+// standsAlone reports whether the unit holds an IDR picture, or an IRAP picture
+// of H.265 (nal_unit_type 5, ITU-T H.264 table 7-1; 16 to 21, H.265 table 7-1):
+// after it, what was left out before does not matter. A recovery point of H.264
+// goes on with the numbering of pictures, and skipping some looks like a loss.
+func standsAlone(codec media.Codec, au *media.AccessUnit) bool {
+	for _, unit := range au.NALUs {
+		if len(unit) == 0 {
+			continue
+		}
+		switch t := unit[0] & 0x1f; {
+		case codec == media.H264 && t == 5:
+			return true
+		case codec == media.H265 && unit[0]>>1&0x3f >= 16 && unit[0]>>1&0x3f <= 21:
+			return true
+		}
+	}
+	return false
 }
 
 func (d *dozer) short() float64 {
@@ -138,6 +159,7 @@ func (d *dozer) decoded(au *media.AccessUnit, frames []*media.Frame) {
 	switch {
 	case au.Key:
 		d.reordered = !own
+		d.asleep = d.asleep && own // nothing was seen: not the time to close both eyes
 	case len(frames) > 0 && !own:
 		d.reordered = true
 	}

@@ -21,10 +21,15 @@ import (
 type memory struct {
 	units []*media.AccessUnit
 	late  int
+
+	broken bool // key pictures do not come out
 }
 
 func (m *memory) Decode(au *media.AccessUnit) ([]*media.Frame, error) {
 	m.units = append(m.units, au)
+	if m.broken && au.Key {
+		return nil, nil
+	}
 	if i := len(m.units) - 1 - m.late; i >= 0 {
 		return []*media.Frame{{PTS: m.units[i].PTS, Captured: m.units[i].Captured}}, nil
 	}
@@ -43,6 +48,8 @@ type dozing struct {
 	rnd    *rand.Rand
 	sent   int
 	gop    int // pictures
+
+	recovery bool // key pictures are recovery points, not IDR
 }
 
 func newDozing(t *testing.T, gop, late int) *dozing {
@@ -68,6 +75,9 @@ func (d *dozing) send(n int, size float64, mood pipeline.Mood) {
 			bytes = 60_000
 		}
 		au.NALUs = [][]byte{make([]byte, int(max(10, bytes)))}
+		if au.Key && !d.recovery {
+			au.NALUs[0][0] = 0x65 // IDR
+		}
 		d.sent++
 		d.feed.Put(au)
 		time.Sleep(80 * time.Millisecond)
@@ -171,6 +181,32 @@ func TestDozesOnlyWhereSafe(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A recovery point goes on with the numbers of the pictures before it.
+func TestDozesAfterIDROnly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDozing(t, 25, 0)
+		d.recovery = true
+		d.learn(9000, 1200)
+		d.send(250, 1200, pipeline.MoodCalm)
+		require.Equal(t, d.sent, d.decoded())
+	})
+}
+
+// A key picture that does not come out was no look.
+func TestBrokenKeyPictureEndsDoze(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDozing(t, 25, 0)
+		d.learn(9000, 1200)
+		d.send(50, 1200, pipeline.MoodCalm)
+		d.dec.broken = true
+		before := d.decoded()
+		d.send(25, 1200, pipeline.MoodCalm)
+		require.Equal(t, 25, d.decoded()-before)
+	})
 }
 
 // A camera is calm once nothing has moved and no track has for CalmAfter.

@@ -51,9 +51,10 @@ type Feed struct {
 	queue   []item
 	waitKey bool // everything up to the next key frame is useless
 
-	mood atomic.Int32
-	grid *Grid
-	doze dozer
+	mood   atomic.Int32
+	waking atomic.Bool // from a waking until the queue is empty again
+	grid   *Grid
+	doze   dozer
 }
 
 type item struct {
@@ -124,8 +125,12 @@ func (f *Feed) late() bool {
 	if len(f.queue) > maxQueued {
 		return true
 	}
+	limit := f.cfg.MaxDelay
+	if f.waking.Load() { // what was kept takes a moment, and is what it is about
+		limit += longestGOP
+	}
 	first, last := f.queue[0], f.queue[len(f.queue)-1]
-	return first.format == nil && last.since.Sub(first.since) > f.cfg.MaxDelay
+	return first.format == nil && last.since.Sub(first.since) > limit
 }
 
 // drop removes the first n items but keeps the latest format among them.
@@ -182,6 +187,7 @@ func (f *Feed) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case !ok:
+			f.waking.Store(false)
 			select {
 			case <-f.wake:
 			case <-ctx.Done():
@@ -196,7 +202,7 @@ func (f *Feed) Run(ctx context.Context) error {
 				return fmt.Errorf("decoder for %s: %w", it.format.Codec, err)
 			}
 			dec = d
-			f.grid, f.doze = NewGrid(f.cfg.FPS), dozer{}
+			f.grid, f.doze = NewGrid(f.cfg.FPS), dozer{codec: it.format.Codec}
 		case dec != nil:
 			if err := f.decodeDue(ctx, dec, it.au); err != nil || ctx.Err() != nil {
 				return err
@@ -215,6 +221,9 @@ func (f *Feed) turn(ctx context.Context) bool {
 func (f *Feed) decodeDue(ctx context.Context, dec Decoder, au *media.AccessUnit) error {
 	due := f.doze.next(au, Mood(f.mood.Load()))
 	f.cfg.Metrics.dozed(f.cfg.Camera, f.doze.takeSkipped())
+	if len(due) > 1 {
+		f.waking.Store(true)
+	}
 	for i, au := range due {
 		if !f.turn(ctx) {
 			return nil
