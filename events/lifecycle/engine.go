@@ -103,6 +103,9 @@ func (e *Engine) EndGroups() []events.Change { return e.endGroups(nil, true) }
 func (e *Engine) endGroups(out []events.Change, all bool) []events.Change {
 	for _, ev := range e.storms.ended(e.machine.prev, all) {
 		delete(e.open, ev.ID)
+		if ev.State == events.StateRaised {
+			e.open[ev.ID] = ev
+		}
 		out = append(out, events.Change{Event: ev})
 	}
 	return out

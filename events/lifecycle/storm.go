@@ -89,13 +89,13 @@ func (g *storms) of(key events.Key, severity events.Severity) *storm {
 	if severity == events.SeverityCritical || key.Kind == events.KindCameraOffline {
 		return nil
 	}
+	limit := g.rules.For(key).MaxPerMinute
+	if limit < 0 {
+		return nil // also while a group from before goes on: it only ends
+	}
 	rule := RuleKey{key.Kind, key.Rule}
 	if s, ok := g.by[rule]; ok {
 		return s
-	}
-	limit := g.rules.For(key).MaxPerMinute
-	if limit < 0 {
-		return nil
 	}
 	if limit == 0 {
 		limit = DefaultMaxPerMinute
@@ -111,7 +111,10 @@ func (g *storms) advance(at time.Time) {
 	for _, s := range g.by {
 		switch {
 		case g.prev.IsZero() && s.event != nil: // before the first step nothing could be seen
-			s.since, s.last = at, at
+			s.since, s.last = s.event.OccurredAt, at
+			if at.Sub(s.since) >= stormLongest {
+				continue // it ends with this step; what comes now is something else
+			}
 			for range s.limit { // and the storm is not over
 				s.note(at)
 			}
@@ -199,7 +202,8 @@ func (g *storms) over(id string, at time.Time) {
 }
 
 // ended returns the groups that are over at the given moment, as cleared, in a
-// stable order; with all true, every one.
+// stable order, each with the raised one that follows it where something of it
+// still holds; with all true, every one.
 func (g *storms) ended(at time.Time, all bool) []events.Event {
 	var out []events.Event
 	var grouping []RuleKey // mostly none: this runs with every picture
@@ -219,7 +223,16 @@ func (g *storms) ended(at time.Time, all bool) []events.Event {
 		if len(s.members) > 0 {
 			s.last = at // they hold still, and are counted
 		}
+		group := *s.event
 		out = append(out, s.close())
+		if len(s.members) > 0 && !all {
+			// What still holds must not be without an event. It is counted already.
+			group.OccurredAt, group.State = at, events.StateRaised
+			group.ID = events.NewID(group.Key(), at)
+			group.Attributes = map[string]any{AttributeGrouped: 0, AttributeMaxPerMinute: s.limit}
+			s.event, s.since = &group, at
+			out = append(out, group)
+		}
 	}
 	return out
 }

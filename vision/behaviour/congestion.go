@@ -43,12 +43,12 @@ type congestionParams struct {
 const (
 	jamClear   = 20 * time.Second // free for this long: it is over
 	jamMiss    = 5 * time.Second
-	jamSeen    = 2 * time.Second // a vehicle not found for this long no longer counts
+	jamSeen    = 2500 * time.Millisecond // a vehicle not found for this long no longer counts
 	jamReach   = .6
-	speedOver  = 2 * time.Second        // a speed is that over so much time
-	speedLeast = 800 * time.Millisecond // or at least so much
-	almostSlow = 1.3                    // of what is congested already
-	maxSamples = 32                     // that a speed is made of
+	speedOver  = 2500 * time.Millisecond // a speed is that over so much time
+	speedLeast = 800 * time.Millisecond  // or at least so much
+	almostSlow = 1.3                     // of what is congested already
+	maxSamples = 32                      // that a speed is made of
 )
 
 func (p congestionParams) delays() lifecycle.Rule {

@@ -33,10 +33,10 @@ type crowdParams struct {
 }
 
 const (
-	crowdClear = 10 * time.Second // fewer than Count for this long: the crowd is over
-	crowdMiss  = 2 * time.Second  // fewer for this long, before it is raised, do not start over
-	crowdSeen  = 2 * time.Second  // who is not found for this long is no longer counted
-	crowdReach = .35              // people in a crowd stand close to each other
+	crowdClear = 10 * time.Second        // fewer than Count for this long: the crowd is over
+	crowdMiss  = 2500 * time.Millisecond // fewer for this long, before it is raised, do not start over
+	crowdSeen  = 2500 * time.Millisecond // who is not found for this long is no longer counted
+	crowdReach = .35                     // people in a crowd stand close to each other
 )
 
 func (p crowdParams) delays() lifecycle.Rule {

@@ -46,7 +46,7 @@ type intrusionParams struct {
 // that is not found for insideMiss, is still there.
 const (
 	insideClear = 3 * time.Second
-	insideMiss  = 2 * time.Second
+	insideMiss  = 2500 * time.Millisecond
 	insideStale = 5 * time.Second
 )
 

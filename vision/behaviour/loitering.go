@@ -36,7 +36,7 @@ type loiteringParams struct {
 const slack = 2 * time.Second
 
 // briefly is how long an object may be missing without having been away.
-const briefly = 2 * time.Second
+const briefly = 2500 * time.Millisecond
 
 func (p loiteringParams) delays() lifecycle.Rule {
 	return lifecycle.Rule{Clear: p.Grace.Duration() + slack, Stale: blindAfter}

@@ -38,7 +38,7 @@ type noHelmetParams struct {
 }
 
 // A vehicle that is hidden for a moment is the same one.
-var noHelmetDelays = lifecycle.Rule{Clear: 3 * time.Second, Stale: 5 * time.Second, Miss: 2 * time.Second}
+var noHelmetDelays = lifecycle.Rule{Clear: 3 * time.Second, Stale: 5 * time.Second, Miss: 2500 * time.Millisecond}
 
 const (
 	markHelmet    = "helmet"

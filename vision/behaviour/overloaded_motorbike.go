@@ -37,7 +37,7 @@ type overloadedParams struct {
 // overloadedDelays says that a vehicle that is hidden for a moment is the same
 // one.
 func overloadedDelays() lifecycle.Rule {
-	return lifecycle.Rule{Clear: 3 * time.Second, Stale: 5 * time.Second, Miss: 2 * time.Second}
+	return lifecycle.Rule{Clear: 3 * time.Second, Stale: 5 * time.Second, Miss: 2500 * time.Millisecond}
 }
 
 const (

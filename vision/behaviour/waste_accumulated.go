@@ -33,7 +33,7 @@ type wasteParams struct {
 }
 
 func (p wasteParams) delays() lifecycle.Rule {
-	return lifecycle.Rule{Hold: p.Hold.Duration(), Clear: 10 * time.Second, Stale: 5 * time.Second, Miss: 2 * time.Second}
+	return lifecycle.Rule{Hold: p.Hold.Duration(), Clear: 10 * time.Second, Stale: 5 * time.Second, Miss: 2500 * time.Millisecond}
 }
 
 func newWaste(r Rule, p wasteParams) (Behaviour, lifecycle.Rule, error) {

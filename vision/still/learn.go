@@ -259,6 +259,7 @@ func (f *field) rebase() {
 	apply(f.img)
 	for _, t := range f.things {
 		apply(t.look)
+		apply(t.back)
 	}
 	f.setGain([3]float64{1, 1, 1})
 	f.reg.refAt = time.Time{}
