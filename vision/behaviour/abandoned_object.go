@@ -28,6 +28,9 @@ func init() {
 }
 
 func newAbandoned(r Rule, p leftParams) (Behaviour, lifecycle.Rule, error) {
+	if err := noClasses(r); err != nil {
+		return nil, lifecycle.Rule{}, err
+	}
 	return &left{
 		rule: r, kind: KindAbandonedObject, what: vision.StillAdded, params: p, alone: make(map[uint64]time.Time), words: abandonedWords,
 	}, stillDelays(), nil
@@ -36,5 +39,5 @@ func newAbandoned(r Rule, p leftParams) (Behaviour, lifecycle.Rule, error) {
 func abandonedWords(r *Rule, zone string, s *vision.Still, alone time.Duration) (vi, en string) {
 	byVI, byEN := r.actorWords(s, "để lại", "left")
 	return fmt.Sprintf("%s nằm trong vùng «%s» đã %.0f giây không có chủ ở gần%s; phát hiện", thingVI(s), zone, alone.Seconds(), byVI),
-		fmt.Sprintf("%s had been in zone “%s” for %.0f s without its owner%s; found", thingEN(s), zone, alone.Seconds(), byEN)
+		fmt.Sprintf("%s had been in zone “%s” for %.0f s without its owner%s; noticed", thingEN(s), zone, alone.Seconds(), byEN)
 }

@@ -19,7 +19,7 @@ func init() {
 	register(Definition{
 		Kind: KindCameraTampered,
 		Doc: events.Text{
-			VI: "Nghi camera bị can thiệp: ống kính bị che, mất nét, bị xoay đi, hình đứng yên hoặc tối đen.",
+			VI: "Nghi vấn camera bị can thiệp: ống kính bị che, mất nét, bị xoay đi, hình bị đứng hoặc tối đen.",
 			EN: "The camera may be tampered with: its lens is covered or out of focus, it was turned away, its picture is frozen or dark.",
 		},
 		Where:    WhereNone,
@@ -49,7 +49,7 @@ var faultTexts = map[string]events.Text{
 	"covered": {VI: "ống kính bị che hoặc không còn thấy cảnh quen thuộc", EN: "its lens was covered, or what it usually shows was gone,"},
 	"blurred": {VI: "hình bị mất nét hoặc ống kính bị mờ", EN: "its picture went out of focus, or its lens was smeared,"},
 	"moved":   {VI: "camera bị xoay hoặc xê dịch khỏi vị trí cũ", EN: "it was turned or pushed away"},
-	"frozen":  {VI: "hình đứng yên dù luồng vẫn chạy", EN: "its picture froze, though the stream goes on,"},
+	"frozen":  {VI: "hình bị đứng, không thay đổi dù camera vẫn đang truyền", EN: "its picture froze, though the stream went on,"},
 	"dark":    {VI: "hình tối đột ngột", EN: "its picture suddenly went dark"},
 }
 
@@ -110,7 +110,7 @@ func (b *tampered) signal(at time.Time, f *vision.ViewFault) events.Signal {
 		Score:      f.Score,
 		Severity:   b.rule.Severity,
 		Rule:       b.rule.Ref,
-		Why:        b.rule.why(f.Since, "nghi camera bị can thiệp: "+text.VI, "the camera may be tampered with: "+text.EN),
+		Why:        b.rule.why(f.Since, "nghi vấn camera bị can thiệp: "+text.VI, "the camera may have been tampered with: "+text.EN),
 		Attributes: map[string]any{"fault": f.Kind},
 	}
 }

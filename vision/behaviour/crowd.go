@@ -104,7 +104,7 @@ func (b *crowd) signal(at time.Time, zone string, n, peak int) events.Signal {
 		At:  at, Score: 1, Severity: b.rule.Severity, Rule: b.rule.Ref,
 		Attributes: map[string]any{"count": n, "peak": peak, "limit": b.Count},
 		Why: b.rule.why(at,
-			fmt.Sprintf("có %s, ngưỡng là %d", vi, b.Count),
-			fmt.Sprintf("%s, where %d are the limit", en, b.Count)),
+			fmt.Sprintf("có %s (ngưỡng báo: %d)", vi, b.Count),
+			fmt.Sprintf("%s (limit %d)", en, b.Count)),
 	}
 }

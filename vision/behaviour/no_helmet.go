@@ -72,6 +72,9 @@ type ride struct {
 }
 
 func newNoHelmet(r Rule, p noHelmetParams) (Behaviour, lifecycle.Rule, error) {
+	if err := wantsMotorcycles(r); err != nil {
+		return nil, lifecycle.Rule{}, err
+	}
 	return &noHelmet{noHelmetParams: p, rule: r, vehicles: make(map[uint64]*ride)}, noHelmetDelays, nil
 }
 

@@ -30,7 +30,7 @@ func init() {
 }
 
 type overloadedParams struct {
-	Count int     `yaml:"count" min:"2" max:"6" doc_vi:"Từ bao nhiêu người trên một xe thì báo, kể cả người lái" doc_en:"From how many riders on one motorcycle, the driver included"`
+	Count int     `yaml:"count" min:"2" max:"6" doc_vi:"Từ bao nhiêu người trên một xe thì báo, kể cả người lái; luật cho chở thêm trẻ em trong một số trường hợp" doc_en:"From how many riders on one motorcycle, the driver included; the law allows a child more in some cases"`
 	After Seconds `yaml:"after" unit:"s" min:"0" max:"60" doc_vi:"Tổng thời gian phải nhìn thấy đủ số người đó" doc_en:"For how long in all that many must have been seen"`
 }
 
@@ -67,7 +67,22 @@ type load struct {
 }
 
 func newOverloaded(r Rule, p overloadedParams) (Behaviour, lifecycle.Rule, error) {
+	if err := wantsMotorcycles(r); err != nil {
+		return nil, lifecycle.Rule{}, err
+	}
 	return &overloaded{overloadedParams: p, rule: r, vehicles: make(map[uint64]*load)}, overloadedDelays(), nil
+}
+
+// motorcycles are the classes of the vehicles that rules about riders watch.
+var motorcycles = []string{"motorcycle", "motorbike"} //nolint:gochecknoglobals // never changed
+
+// wantsMotorcycles refuses a rule about a motorcycle and its riders that does not
+// look at motorcycles.
+func wantsMotorcycles(r Rule) error {
+	if len(r.Classes) == 0 || slices.ContainsFunc(r.Classes, func(c string) bool { return slices.Contains(motorcycles, c) }) {
+		return nil
+	}
+	return &events.FieldError{Field: "classes", Reason: "must include motorcycle, or be left out: the rule is about a motorcycle and who rides it"}
 }
 
 // Observe implements Behaviour. One signal per motorcycle in the zone on which
@@ -77,7 +92,7 @@ func (b *overloaded) Observe(s *vision.Scene) []events.Signal {
 	var out []events.Signal
 	for i := range s.Tracks {
 		v := &s.Tracks[i]
-		if v.Label != "motorcycle" && v.Label != "bicycle" {
+		if !slices.Contains(motorcycles, v.Label) {
 			continue
 		}
 		l := b.vehicles[v.ID]
@@ -167,9 +182,9 @@ func (b *overloaded) signal(at time.Time, zone string, v *vision.Track, l *load)
 	sig := b.rule.signal(KindOverloadedMotorbike, zone, v, at)
 	sig.Key.Object = l.object
 	n := b.number(l)
-	sig.Attributes = map[string]any{"riders": n}
+	sig.Attributes = map[string]any{"riders": n, "confirm": true}
 	sig.Why = b.rule.why(at,
-		fmt.Sprintf("Nghi vấn %d người trên một xe trong vùng «%s»", n, zone),
-		fmt.Sprintf("%d persons seem to ride one motorcycle in zone “%s”", n, zone))
+		fmt.Sprintf("nghi vấn %d người đi trên một xe máy trong vùng «%s» (kể cả người lái; cần người xem lại và xác nhận)", n, zone),
+		fmt.Sprintf("%d persons seem to ride one motorcycle in zone “%s” (the driver included; a person must confirm)", n, zone))
 	return sig
 }

@@ -59,6 +59,8 @@ type Rule struct {
 	Calendar schedule.Calendar // local time, also of the texts
 
 	Ground geom.Homography // picture to metres; zero when the camera is not calibrated
+
+	kind events.Kind // set by Definition.New
 }
 
 // Where says what a kind needs to be told about the picture.
@@ -104,6 +106,7 @@ type Definition struct {
 // Errors are events.FieldError, joined, whose fields are the names of
 // parameters, "zone" or "line"; unknown parameters are errors.
 func (d Definition) New(r Rule, params []byte) (Behaviour, lifecycle.Rule, error) {
+	r.kind = d.Kind
 	if r.Severity == "" {
 		r.Severity = d.Severity
 	}

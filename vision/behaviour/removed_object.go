@@ -28,6 +28,9 @@ func init() {
 }
 
 func newRemoved(r Rule, p leftParams) (Behaviour, lifecycle.Rule, error) {
+	if err := noClasses(r); err != nil {
+		return nil, lifecycle.Rule{}, err
+	}
 	return &left{
 		rule: r, kind: KindRemovedObject, what: vision.StillRemoved, params: p, alone: make(map[uint64]time.Time), words: removedWords,
 	}, stillDelays(), nil
@@ -35,6 +38,6 @@ func newRemoved(r Rule, p leftParams) (Behaviour, lifecycle.Rule, error) {
 
 func removedWords(r *Rule, zone string, s *vision.Still, gone time.Duration) (vi, en string) {
 	byVI, byEN := r.actorWords(s, "lấy đi", "taken")
-	return fmt.Sprintf("một vật trong vùng «%s» đã mất %.0f giây%s; phát hiện", zone, gone.Seconds(), byVI),
-		fmt.Sprintf("a thing had been missing from zone “%s” for %.0f s%s; found", zone, gone.Seconds(), byEN)
+	return fmt.Sprintf("một vật trong vùng «%s» đã biến mất được %.0f giây%s; phát hiện", zone, gone.Seconds(), byVI),
+		fmt.Sprintf("a thing had been missing from zone “%s” for %.0f s%s; noticed", zone, gone.Seconds(), byEN)
 }

@@ -198,6 +198,14 @@ func (r *Rule) actorWords(s *vision.Still, verbVI, verbEN string) (vi, en string
 		return "", ""
 	}
 	clock := r.clockSeconds(s.Actor.Contact)
-	return fmt.Sprintf(", do %s %s lúc %s", someVI(s.Actor.Label), verbVI, clock),
-		fmt.Sprintf(", %s by %s at %s", verbEN, someEN(s.Actor.Label), clock)
+	return fmt.Sprintf(", nghi do %s %s lúc %s", someVI(s.Actor.Label), verbVI, clock),
+		fmt.Sprintf(", seemingly %s by %s at %s", verbEN, someEN(s.Actor.Label), clock)
+}
+
+// noClasses refuses classes for a rule about things whose class nobody knows.
+func noClasses(r Rule) error {
+	if len(r.Classes) == 0 {
+		return nil
+	}
+	return &events.FieldError{Field: "classes", Reason: "must be left out: the class of a thing that lies there is not known"}
 }

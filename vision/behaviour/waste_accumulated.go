@@ -37,6 +37,9 @@ func (p wasteParams) delays() lifecycle.Rule {
 }
 
 func newWaste(r Rule, p wasteParams) (Behaviour, lifecycle.Rule, error) {
+	if err := noClasses(r); err != nil {
+		return nil, lifecycle.Rule{}, err
+	}
 	return &waste{rule: r, params: p, full: make(map[string]bool)}, p.delays(), nil
 }
 

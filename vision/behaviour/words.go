@@ -2,6 +2,7 @@ package behaviour
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,14 +13,14 @@ import (
 // sees, with the classifier where the language wants one.
 var vietnamese = map[string]string{
 	"person": "người", "bicycle": "xe đạp", "motorcycle": "xe máy", "motorbike": "xe máy", "car": "ô tô", "bus": "xe buýt",
-	"truck": "xe tải", "train": "tàu hỏa", "boat": "chiếc thuyền", "airplane": "máy bay", "tricycle": "xe ba gác", "van": "xe van",
-	"traffic light": "đèn giao thông", "stop sign": "biển dừng", "fire hydrant": "trụ cứu hỏa", "bench": "ghế băng",
+	"truck": "xe tải", "train": "tàu hỏa", "boat": "chiếc thuyền", "airplane": "chiếc máy bay", "tricycle": "xe ba gác", "van": "xe van",
+	"traffic light": "đèn giao thông", "stop sign": "biển dừng", "fire hydrant": "trụ cứu hỏa", "bench": "băng ghế",
 	"bird": "con chim", "cat": "con mèo", "dog": "con chó", "horse": "con ngựa", "sheep": "con cừu", "cow": "con bò", "buffalo": "con trâu",
 	"elephant": "con voi", "bear": "con gấu", "pig": "con heo", "chicken": "con gà", "duck": "con vịt",
-	"backpack": "ba lô", "umbrella": "cái ô", "handbag": "túi xách", "suitcase": "va li", "sports ball": "quả bóng", "kite": "con diều",
+	"backpack": "cái ba lô", "umbrella": "cây dù", "handbag": "cái túi xách", "suitcase": "cái va li", "sports ball": "trái banh", "kite": "con diều",
 	"bottle": "cái chai", "cup": "cái ly", "knife": "con dao", "chair": "cái ghế", "couch": "ghế sofa", "potted plant": "chậu cây",
-	"bed": "cái giường", "dining table": "cái bàn", "tv": "cái tivi", "laptop": "máy tính xách tay", "cell phone": "điện thoại",
-	"book": "quyển sách", "garbage bag": "bao rác", "trash": "đống rác", "fire": "đám lửa", "smoke": "đám khói", "helmet": "mũ bảo hiểm",
+	"bed": "cái giường", "dining table": "cái bàn", "tv": "cái tivi", "laptop": "chiếc máy tính xách tay", "cell phone": "chiếc điện thoại",
+	"book": "quyển sách", "garbage bag": "bao rác", "trash": "đống rác", "fire": "đám lửa", "smoke": "đám khói", "helmet": "cái mũ bảo hiểm",
 }
 
 // someVI returns "một người", "một xe máy"; of an unknown class "một vật thể
@@ -60,10 +61,16 @@ func (r *Rule) clock(at time.Time) string {
 	return at.Format("15:04")
 }
 
+// permitted are the kinds of what people may do at other hours. The schedule of
+// the others says when somebody wants to know.
+var permitted = []events.Kind{ //nolint:gochecknoglobals // never changed
+	KindIntrusion, KindLineCrossing, KindLoitering, KindStoppedVehicle, KindCrowd,
+}
+
 // outside returns what to add to a sentence when the rule has a schedule: it is
 // active when the thing is not permitted.
 func (r *Rule) outside() (vi, en string) {
-	if r.Schedule.Always() {
+	if r.Schedule.Always() || !slices.Contains(permitted, r.kind) {
 		return "", ""
 	}
 	return ", ngoài giờ cho phép", ", outside permitted hours"
