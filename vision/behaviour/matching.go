@@ -64,6 +64,9 @@ func (m *matching) Observe(s *vision.Scene) []events.Signal {
 			m.seen[t.ID] = l
 		}
 		rides := t.Carrier != 0 && matches(m.rule.Classes, m.rides[t.Carrier])
+		if v, known := m.seen[t.Carrier]; rides && known && (v.best < m.rule.MinScore || !v.fits) {
+			continue // who rides what the rule is not about is nobody on foot
+		}
 		if l.best < m.rule.MinScore || !l.fits && !rides || rides && !m.shows || !rides && !matches(m.rule.Classes, t.Label) {
 			continue
 		}
@@ -85,13 +88,13 @@ func (m *matching) Observe(s *vision.Scene) []events.Signal {
 // noteRidden notes the classes of vehicles with riders. A vehicle may end before
 // those who were on it know.
 func (m *matching) noteRidden(s *vision.Scene) {
+	if len(m.rides) > maxRemembered {
+		clear(m.rides)
+	}
 	for i := range s.Tracks {
 		if t := &s.Tracks[i]; len(t.Riders) > 0 {
 			m.rides[t.ID] = t.Label
 		}
-	}
-	if len(m.rides) > maxRemembered {
-		clear(m.rides)
 	}
 }
 
