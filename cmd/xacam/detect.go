@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/xacam/xacam/models"
@@ -14,14 +17,27 @@ import (
 )
 
 func newDetectCommand() *cobra.Command {
-	var data, model, out string
+	var data, model, out, from string
 	var minScore float64
 	var tight bool
 	cmd := &cobra.Command{
-		Use:   "detect --model M [--min-score 0.01] [--out F] IMAGE…",
+		Use:   "detect --model M [--min-score 0.01] [--out F] [--files-from LIST] [IMAGE…]",
 		Short: "Find objects in pictures and write them as a JSON array",
-		Args:  usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, paths []string) (err error) {
+			given := len(strings.Join(paths, " "))
+			if from != "" {
+				listed, err := listedFiles(from, cmd.InOrStdin())
+				if err != nil {
+					return err
+				}
+				paths = append(paths, listed...)
+			}
+			if len(paths) == 0 {
+				return usagef("give at least one picture")
+			}
+			if given > longArguments {
+				return again(cmd, paths)
+			}
 			if !(minScore > 0 && minScore < 1) {
 				return usagef("--min-score %g: give a score above 0 and below 1", minScore)
 			}
@@ -43,10 +59,61 @@ func newDetectCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&data, "data", dataDir(), "data folder; models are in its folder models")
 	f.StringVar(&model, "model", models.Default, "name of a model")
+	f.StringVar(&from, "files-from", "", "file with the names of pictures, one a line; - for standard input")
 	f.StringVar(&out, "out", "", "file to write; standard output when not given")
 	f.BoolVar(&tight, "tight", false, "use the smallest input that holds the picture, as cameras do, where the model allows it: faster, with boxes that differ a little")
 	f.Float64Var(&minScore, "min-score", 0.01, "lowest score to report")
 	return cmd
+}
+
+// longArguments is what a command line may have of file names, bytes. ONNX
+// Runtime 1.30 reads the process's command line with a recursive matcher when it
+// starts, and runs out of stack beyond some ten thousand.
+const longArguments = 8000
+
+// again replaces the process by one that reads the names from memory, so that
+// its command line is short.
+func again(cmd *cobra.Command, paths []string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("start with fewer arguments: %w", err)
+	}
+	fd, err := unix.MemfdCreate("pictures", 0)
+	if err != nil {
+		return fmt.Errorf("start with fewer arguments: %w", err)
+	}
+	list := os.NewFile(uintptr(fd), "pictures") //nolint:gosec // a descriptor
+	if _, err := list.WriteString(strings.Join(paths, "\n")); err != nil {
+		return fmt.Errorf("start with fewer arguments: %w", err)
+	}
+	args := []string{os.Args[0], "detect", fmt.Sprintf("--files-from=/proc/self/fd/%d", fd)}
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Name != "files-from" {
+			args = append(args, "--"+f.Name+"="+f.Value.String())
+		}
+	})
+	return fmt.Errorf("start with fewer arguments: %w", unix.Exec(self, args, os.Environ()))
+}
+
+// listedFiles reads names of files, one a line.
+func listedFiles(from string, stdin io.Reader) ([]string, error) {
+	var text []byte
+	var err error
+	if from == "-" {
+		text, err = io.ReadAll(io.LimitReader(stdin, 64<<20))
+	} else {
+		text, err = os.ReadFile(from)
+	}
+	if err != nil {
+		return nil, usagef("read the list of pictures: %w", err)
+	}
+	var out []string
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimRight(line, "\r\n"); line != "" {
+			out = append(out, line)
+		}
+	}
+	return out, nil
 }
 
 // modelFor returns the detector of a model, which it fetches first when it is

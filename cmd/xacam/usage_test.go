@@ -32,6 +32,8 @@ func TestBadUsage(t *testing.T) {
 		"flag of another type":   {[]string{"track", "--fps", "x"}, "--fps"},
 		"bad size":               {[]string{"track", "--det", "x", "--fps", "25", "--size", "big"}, "such as 1920x1080"},
 		"bad fps":                {[]string{"track", "--det", "x", "--fps", "0", "--size", "1x1"}, "above 0"},
+		"no picture":             {[]string{"detect"}, "at least one picture"},
+		"no list of pictures":    {[]string{"detect", "--files-from", "/nonexistent"}, "read the list of pictures"},
 		"bad score":              {[]string{"detect", "--min-score", "NaN", "x.jpg"}, "--min-score"},
 		"bad start":              {[]string{"replay", "--camera", cam, "--start", "yesterday", "x.mp4"}, "give a time such as"},
 		"bad time zone":          {[]string{"replay", "--camera", cam, "--time-zone", "Mars/Base", "x.mp4"}, "--time-zone"},
