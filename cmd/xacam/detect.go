@@ -82,7 +82,7 @@ func again(cmd *cobra.Command, paths []string) error {
 	if err != nil {
 		return fmt.Errorf("start with fewer arguments: %w", err)
 	}
-	list := os.NewFile(uintptr(fd), "pictures") //nolint:gosec // a descriptor
+	list := os.NewFile(uintptr(fd), "pictures")
 	if _, err := list.WriteString(strings.Join(paths, "\n")); err != nil {
 		return fmt.Errorf("start with fewer arguments: %w", err)
 	}

@@ -74,7 +74,7 @@ func newOverloaded(r Rule, p overloadedParams) (Behaviour, lifecycle.Rule, error
 }
 
 // motorcycles are the classes of the vehicles that rules about riders watch.
-var motorcycles = []string{"motorcycle", "motorbike"} //nolint:gochecknoglobals // never changed
+var motorcycles = []string{"motorcycle", "motorbike"}
 
 // wantsMotorcycles refuses a rule about a motorcycle and its riders that does not
 // look at motorcycles.

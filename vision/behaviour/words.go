@@ -63,7 +63,7 @@ func (r *Rule) clock(at time.Time) string {
 
 // permitted are the kinds of what people may do at other hours. The schedule of
 // the others says when somebody wants to know.
-var permitted = []events.Kind{ //nolint:gochecknoglobals // never changed
+var permitted = []events.Kind{
 	KindIntrusion, KindLineCrossing, KindLoitering, KindStoppedVehicle, KindCrowd,
 }
 
