@@ -67,13 +67,7 @@ func readCameras(path string, stdin io.Reader) ([]camera.File, error) {
 
 // parseCameras reads a camera file without checking what it says.
 func parseCameras(path string, stdin io.Reader) ([]camera.File, error) {
-	var b []byte
-	var err error
-	if path == "-" {
-		b, err = io.ReadAll(io.LimitReader(stdin, camera.MaxBytes+1))
-	} else {
-		b, err = os.ReadFile(path)
-	}
+	b, err := readInput(path, stdin, camera.MaxBytes+1)
 	if err != nil {
 		return nil, usagef("read the camera file: %w", err)
 	}
@@ -82,6 +76,14 @@ func parseCameras(path string, stdin io.Reader) ([]camera.File, error) {
 		return nil, usagef("%s: %w", path, err)
 	}
 	return files, nil
+}
+
+// readInput reads a file, or up to limit bytes of stdin where path is "-".
+func readInput(path string, stdin io.Reader, limit int64) ([]byte, error) {
+	if path == "-" {
+		return io.ReadAll(io.LimitReader(stdin, limit))
+	}
+	return os.ReadFile(path)
 }
 
 // applyCameras stores all of the cameras or none, and says what changed.

@@ -97,13 +97,7 @@ func again(cmd *cobra.Command, paths []string) error {
 
 // listedFiles reads names of files, one a line.
 func listedFiles(from string, stdin io.Reader) ([]string, error) {
-	var text []byte
-	var err error
-	if from == "-" {
-		text, err = io.ReadAll(io.LimitReader(stdin, 64<<20))
-	} else {
-		text, err = os.ReadFile(from)
-	}
+	text, err := readInput(from, stdin, 64<<20)
 	if err != nil {
 		return nil, usagef("read the list of pictures: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/xacam/xacam/events"
-	"github.com/xacam/xacam/events/lifecycle"
 	"github.com/xacam/xacam/vision"
 )
 
@@ -24,16 +23,7 @@ func init() {
 		Severity: events.SeverityMedium,
 		Delays:   stillDelays(),
 		Needs:    []Need{NeedStills},
-	}, defaults, newAbandoned)
-}
-
-func newAbandoned(r Rule, p leftParams) (Behaviour, lifecycle.Rule, error) {
-	if err := noClasses(r); err != nil {
-		return nil, lifecycle.Rule{}, err
-	}
-	return &left{
-		rule: r, kind: KindAbandonedObject, what: vision.StillAdded, params: p, alone: make(map[uint64]time.Time), words: abandonedWords,
-	}, stillDelays(), nil
+	}, defaults, newLeft(KindAbandonedObject, vision.StillAdded, abandonedWords))
 }
 
 func abandonedWords(r *Rule, zone string, s *vision.Still, alone time.Duration) (vi, en string) {

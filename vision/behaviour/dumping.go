@@ -113,7 +113,7 @@ func (b *dumping) heap(t *vision.Still, zone string) dumped {
 func (b *dumping) left(at time.Time, t *vision.Still) bool {
 	a := t.Actor
 	return t.Kind == vision.StillAdded && a != nil && !selfMoving(t.Label) && t.Score >= b.rule.MinScore &&
-		(len(b.rule.Classes) == 0 || b.rule.wantsClass(a.Label)) &&
+		matches(b.rule.Classes, a.Label) &&
 		a.Score >= minActorScore && !a.Left.IsZero() && at.Sub(t.Since) >= b.params.Dwell.Duration() && at.Sub(a.Near) >= b.params.ActorGap.Duration()
 }
 

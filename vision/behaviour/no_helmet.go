@@ -26,7 +26,7 @@ func init() {
 		},
 		Where:    WhereZone,
 		Severity: events.SeverityLow,
-		Delays:   noHelmetDelays,
+		Delays:   ridersDelays(),
 		Needs:    []Need{NeedRiders, NeedHelmet},
 	}, noHelmetParams{Votes: 3, Score: .75, After: .5}, newNoHelmet)
 }
@@ -37,17 +37,11 @@ type noHelmetParams struct {
 	After Seconds `yaml:"after" unit:"s" min:"0" max:"60" doc_vi:"Kết luận đó phải giữ nguyên bao lâu" doc_en:"For how long this must have been the answer"`
 }
 
-// A vehicle that is hidden for a moment is the same one.
-var noHelmetDelays = lifecycle.Rule{Clear: 3 * time.Second, Stale: 5 * time.Second, Miss: 2500 * time.Millisecond}
-
 const (
 	markHelmet    = "helmet"
 	helmetWithout = "without"
 
-	forgetHelmets = 3 * time.Second // after the vehicle or its riders were last detected
-	onePerson     = .7              // overlap from which two boxes are one person
-	samePlace     = .3              // overlap from which a new vehicle is the one that was lost
-	helmetLook    = time.Second     // what one look counts for at most
+	samePlace = .3 // overlap from which a new vehicle is the one that was lost
 )
 
 // noHelmet watches the riders of each motorcycle.
@@ -75,7 +69,7 @@ func newNoHelmet(r Rule, p noHelmetParams) (Behaviour, lifecycle.Rule, error) {
 	if err := wantsMotorcycles(r); err != nil {
 		return nil, lifecycle.Rule{}, err
 	}
-	return &noHelmet{noHelmetParams: p, rule: r, vehicles: make(map[uint64]*ride)}, noHelmetDelays, nil
+	return &noHelmet{noHelmetParams: p, rule: r, vehicles: make(map[uint64]*ride)}, ridersDelays(), nil
 }
 
 // Observe implements Behaviour. One signal per motorcycle in the zone, however
@@ -105,7 +99,7 @@ func (b *noHelmet) Observe(s *vision.Scene) []events.Signal {
 			}
 		}
 	}
-	maps.DeleteFunc(b.vehicles, func(_ uint64, r *ride) bool { return s.At.Sub(r.seen) > forgetHelmets })
+	maps.DeleteFunc(b.vehicles, func(_ uint64, r *ride) bool { return s.At.Sub(r.seen) > forgetVehicle })
 	return out
 }
 
@@ -140,7 +134,7 @@ next:
 			if at >= 0 {
 				c.vehicle = &s.Tracks[at]
 			}
-			if at >= 0 && c.vehicle.Label != "motorcycle" && c.vehicle.Label != "motorbike" {
+			if at >= 0 && !slices.Contains(motorcycles, c.vehicle.Label) {
 				continue // no duty to wear one
 			}
 			out[t.Carrier] = c
@@ -200,7 +194,7 @@ func (b *noHelmet) update(at time.Time, r *ride, c *carrying) {
 	if riders == 0 && (c.vehicle == nil || c.vehicle.Coasting(at)) {
 		return
 	}
-	dt := min(max(at.Sub(r.seen), 0), helmetLook)
+	dt := min(max(at.Sub(r.seen), 0), lookMost)
 	if r.seen.IsZero() {
 		dt = 0
 	}
@@ -213,7 +207,7 @@ func (b *noHelmet) update(at time.Time, r *ride, c *carrying) {
 	case b.refuted(at, r, c):
 		r.held, r.bares = 0, 0
 	}
-	maps.DeleteFunc(r.last, func(_ uint64, last time.Time) bool { return at.Sub(last) > forgetHelmets })
+	maps.DeleteFunc(r.last, func(_ uint64, last time.Time) bool { return at.Sub(last) > forgetVehicle })
 }
 
 // refuted reports whether the one who seemed to be without is seen, and the
@@ -238,7 +232,7 @@ func (b *noHelmet) adopt(s *vision.Scene, vehicle uint64, c *carrying) *ride {
 		return slices.ContainsFunc(c.riders, func(t *vision.Track) bool { _, ok := r.last[t.ID]; return ok })
 	}
 	here := func(r *ride) bool {
-		return s.At.Sub(r.seen) <= helmetLook && r.box.IoU(c.where().Box) >= samePlace
+		return s.At.Sub(r.seen) <= lookMost && r.box.IoU(c.where().Box) >= samePlace
 	}
 	for _, is := range []func(*ride) bool{same, here} {
 		for _, id := range slices.Sorted(maps.Keys(b.vehicles)) {

@@ -24,7 +24,7 @@ func init() {
 		},
 		Where:    WhereZone,
 		Severity: events.SeverityLow,
-		Delays:   overloadedDelays(),
+		Delays:   ridersDelays(),
 		Needs:    []Need{NeedRiders},
 	}, overloadedParams{Count: 3, After: .8}, newOverloaded)
 }
@@ -34,18 +34,9 @@ type overloadedParams struct {
 	After Seconds `yaml:"after" unit:"s" min:"0" max:"60" doc_vi:"Tổng thời gian phải nhìn thấy đủ số người đó" doc_en:"For how long in all that many must have been seen"`
 }
 
-// overloadedDelays says that a vehicle that is hidden for a moment is the same
-// one.
-func overloadedDelays() lifecycle.Rule {
-	return lifecycle.Rule{Clear: 3 * time.Second, Stale: 5 * time.Second, Miss: 2500 * time.Millisecond}
-}
-
 const (
-	overloadedLooks = 3               // with enough riders, however far apart
-	doubtWeight     = .25             // of a look with fewer: riders hide each other, seats do not make riders
-	twinRiders      = .7              // overlap from which two boxes are one person
-	lookMost        = time.Second     // what one look counts for at most
-	forgetVehicle   = 3 * time.Second // after it was last detected
+	overloadedLooks = 3   // with enough riders, however far apart
+	doubtWeight     = .25 // of a look with fewer: riders hide each other, seats do not make riders
 )
 
 // overloaded watches the riders of each motorcycle.
@@ -70,19 +61,7 @@ func newOverloaded(r Rule, p overloadedParams) (Behaviour, lifecycle.Rule, error
 	if err := wantsMotorcycles(r); err != nil {
 		return nil, lifecycle.Rule{}, err
 	}
-	return &overloaded{overloadedParams: p, rule: r, vehicles: make(map[uint64]*load)}, overloadedDelays(), nil
-}
-
-// motorcycles are the classes of the vehicles that rules about riders watch.
-var motorcycles = []string{"motorcycle", "motorbike"}
-
-// wantsMotorcycles refuses a rule about a motorcycle and its riders that does not
-// look at motorcycles.
-func wantsMotorcycles(r Rule) error {
-	if len(r.Classes) == 0 || slices.ContainsFunc(r.Classes, func(c string) bool { return slices.Contains(motorcycles, c) }) {
-		return nil
-	}
-	return &events.FieldError{Field: "classes", Reason: "must include motorcycle, or be left out: the rule is about a motorcycle and who rides it"}
+	return &overloaded{overloadedParams: p, rule: r, vehicles: make(map[uint64]*load)}, ridersDelays(), nil
 }
 
 // Observe implements Behaviour. One signal per motorcycle in the zone on which
@@ -144,7 +123,7 @@ next:
 			continue
 		}
 		for _, o := range on {
-			if o.Box.IoU(t.Box) >= twinRiders {
+			if o.Box.IoU(t.Box) >= onePerson {
 				continue next
 			}
 		}

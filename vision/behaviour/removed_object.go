@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/xacam/xacam/events"
-	"github.com/xacam/xacam/events/lifecycle"
 	"github.com/xacam/xacam/vision"
 )
 
@@ -24,16 +23,7 @@ func init() {
 		Severity: events.SeverityMedium,
 		Delays:   stillDelays(),
 		Needs:    []Need{NeedStills},
-	}, defaults, newRemoved)
-}
-
-func newRemoved(r Rule, p leftParams) (Behaviour, lifecycle.Rule, error) {
-	if err := noClasses(r); err != nil {
-		return nil, lifecycle.Rule{}, err
-	}
-	return &left{
-		rule: r, kind: KindRemovedObject, what: vision.StillRemoved, params: p, alone: make(map[uint64]time.Time), words: removedWords,
-	}, stillDelays(), nil
+	}, defaults, newLeft(KindRemovedObject, vision.StillRemoved, removedWords))
 }
 
 func removedWords(r *Rule, zone string, s *vision.Still, gone time.Duration) (vi, en string) {

@@ -3,7 +3,6 @@ package behaviour
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"time"
 
@@ -117,6 +116,18 @@ type left struct {
 	words  func(r *Rule, zone string, s *vision.Still, alone time.Duration) (vi, en string)
 }
 
+// newLeft returns what makes the rules of a kind about changes of one sort.
+func newLeft(
+	kind events.Kind, what vision.StillKind, words func(*Rule, string, *vision.Still, time.Duration) (vi, en string),
+) func(Rule, leftParams) (Behaviour, lifecycle.Rule, error) {
+	return func(r Rule, p leftParams) (Behaviour, lifecycle.Rule, error) {
+		if err := noClasses(r); err != nil {
+			return nil, lifecycle.Rule{}, err
+		}
+		return &left{rule: r, kind: kind, what: what, params: p, alone: make(map[uint64]time.Time), words: words}, stillDelays(), nil
+	}
+}
+
 // Observe implements Behaviour. One signal for each thing.
 func (b *left) Observe(s *vision.Scene) []events.Signal {
 	var out []events.Signal
@@ -142,9 +153,6 @@ func (b *left) Observe(s *vision.Scene) []events.Signal {
 		if !in || t.Area < b.params.MinArea || t.Score < b.rule.MinScore || selfMoving(t.Label) || s.At.Sub(since) < b.params.Dwell.Duration() {
 			continue
 		}
-		if len(b.rule.Classes) > 0 && !b.rule.wantsClass(t.Label) {
-			continue
-		}
 		sig := b.rule.stillSignal(b.kind, zone, t, s.At)
 		vi, en := b.words(&b.rule, zone, t, s.At.Sub(since))
 		sig.Why = b.rule.why(s.At, vi, en)
@@ -156,11 +164,6 @@ func (b *left) Observe(s *vision.Scene) []events.Signal {
 		}
 	}
 	return out
-}
-
-// wantsClass reports whether the rule is about the class.
-func (r *Rule) wantsClass(label string) bool {
-	return slices.Contains(r.Classes, label)
 }
 
 // ownerNear reports whether the actor is detected within so many of its own

@@ -61,8 +61,7 @@ func (b *waste) Observe(s *vision.Scene) []events.Signal {
 		for i := range s.Stills {
 			t := &s.Stills[i]
 			if t.Kind == vision.StillAdded && t.Score >= b.rule.MinScore && !selfMoving(t.Label) &&
-				(z.Area.Contains(t.Box.Center()) || z.Area.Contains(t.Box.Foot())) &&
-				(len(b.rule.Classes) == 0 || b.rule.wantsClass(t.Label)) {
+				(z.Area.Contains(t.Box.Center()) || z.Area.Contains(t.Box.Foot())) {
 				area, n, score = area+t.Area, n+1, max(score, t.Score)
 			}
 		}
