@@ -16,7 +16,9 @@ type Kind string
 
 // Kinds that the server itself raises, without a rule in vision/behaviour.
 const (
-	KindCameraOffline Kind = "camera_offline"
+	KindCameraOffline   Kind = "camera_offline"
+	KindDeliveryFailing Kind = "delivery_failing" // an endpoint does not take its deliveries
+	KindStorageLow      Kind = "storage_low"      // the disk of the media is full or cannot be written
 )
 
 // Severity says how urgently a person must look. The zero value is not valid.
@@ -102,9 +104,23 @@ const (
 	StateCleared State = "cleared"
 )
 
+// Step is what a change was about.
+type Step string
+
+// Steps in the life of an event. The first three happen once.
+const (
+	StepRaised   Step = "raised"
+	StepCleared  Step = "cleared"
+	StepEvidence Step = "evidence" // its package is sealed
+	StepWorkflow Step = "workflow" // a person did something
+)
+
+// Steps lists every step.
+func Steps() []Step { return []Step{StepRaised, StepCleared, StepEvidence, StepWorkflow} }
+
 // Source is what an event was seen by.
 type Source struct {
-	Type   string `json:"type"` // "camera" here; "sensor", "speaker", "system" later
+	Type   string `json:"type"` // "camera", "system"; "sensor", "speaker" later
 	ID     string `json:"id"`
 	Name   string `json:"name"`
 	Hamlet string `json:"hamlet"`
@@ -121,17 +137,21 @@ type Place struct {
 // with forward slashes; the file was synced to disk before the reference is
 // committed.
 type EvidenceRef struct {
-	Type   string // "snapshot"
+	// Type is "snapshot" (the whole picture as it came), "annotated" (a copy with
+	// boxes), "still" (approach, act, detail, before, after), "clip", "track",
+	// "record" (the event and the versions of all that led to it) or "manifest".
+	Type   string
 	Path   string
 	SHA256 string // 64 hex digits
 	Bytes  int64
+	Gone   time.Time // when the file was deleted; zero while it is there
 }
 
 // Workflow is what people did with an event.
 type Workflow struct {
-	State    string  `json:"state"` // "new" until the workflow lands
+	State    string  `json:"state"` // "new", "acknowledged", "assigned", "closed"
 	Assignee *string `json:"assignee"`
-	Verdict  *string `json:"verdict"`
+	Verdict  *string `json:"verdict"` // "confirmed", "false_alarm", "other"; only when closed
 }
 
 // Event is a condition that held for long enough to matter. Times are UTC with

@@ -33,6 +33,8 @@ var imports = map[string][]string{
 	"events/tally":     {"events"},
 	"events/wire":      {"events"},
 	"events/evidence":  {"events"},
+	"events/outbox":    {"events", "events/schedule"},
+	"events/vault":     {},
 	"vision":           {"streams/media", "vision/geom"},
 
 	// Level 2: one concern each.
@@ -58,7 +60,7 @@ var imports = map[string][]string{
 	// Level 3: where things meet.
 	"api":              {"events", "events/wire"},
 	"events/pgcluster": {},
-	"events/pgstore":   {"events"},
+	"events/pgstore":   {"events", "events/outbox", "events/schedule"},
 	"vision/backtest": {
 		"events", "events/lifecycle", "events/schedule", "vision", "vision/behaviour", "vision/camera", "vision/tracklog",
 	},

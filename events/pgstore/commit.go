@@ -42,7 +42,10 @@ func (s *Store) Commit(ctx context.Context, changes []events.Change) error {
 				return err
 			}
 			b.number(last, at, known)
-			return b.write(ctx, tx)
+			if err := b.write(ctx, tx); err != nil {
+				return err
+			}
+			return s.enqueue(ctx, tx, at, b.said)
 		})
 		if !collided(err) || attempt == maxAttempts {
 			return classify(attempted, err)
@@ -53,10 +56,10 @@ func (s *Store) Commit(ctx context.Context, changes []events.Change) error {
 // maxAttempts bounds how often Commit tries by itself after a collision.
 const maxAttempts = 3
 
-// step identifies a change.
+// step identifies a change that can happen once.
 type step struct {
-	ID    [16]byte
-	State string
+	ID   [16]byte
+	Step string
 }
 
 // lockAndLook takes the counter, which serialises all committers until the end
@@ -68,7 +71,7 @@ func lockAndLook(ctx context.Context, tx pgx.Tx, ids [][16]byte) (last int64, at
 	batch := &pgx.Batch{}
 	batch.Queue("SELECT last FROM event_sequence FOR UPDATE").QueryRow(func(row pgx.Row) error { return row.Scan(&last) })
 	batch.Queue("SELECT clock_timestamp()").QueryRow(func(row pgx.Row) error { return row.Scan(&at) })
-	batch.Queue("SELECT event_id AS id, state FROM event_change WHERE event_id = ANY(@ids)", pgx.StrictNamedArgs{"ids": ids}).
+	batch.Queue("SELECT event_id AS id, step FROM event_change WHERE event_id = ANY(@ids) AND step IN ('raised', 'cleared')", pgx.StrictNamedArgs{"ids": ids}).
 		Query(func(rows pgx.Rows) error {
 			found, err := pgx.CollectRows(rows, pgx.RowToStructByName[step])
 			for _, f := range found {
@@ -91,6 +94,7 @@ type batch struct {
 	changes columnsOfChange
 	rows    map[[16]byte]row // the latest fresh state of each event
 	order   [][16]byte       // keys of rows, first seen first
+	said    []said           // the fresh changes, for whoever wants to hear of them
 }
 
 // row is an event ready for the database.
@@ -162,7 +166,7 @@ func newRow(e *events.Event) (row, error) {
 // event becomes.
 func (b *batch) number(last int64, at time.Time, known map[step]bool) {
 	b.last, b.at = last, at
-	b.changes, b.rows, b.order = columnsOfChange{}, make(map[[16]byte]row, len(b.ids)), nil
+	b.changes, b.rows, b.order, b.said = columnsOfChange{}, make(map[[16]byte]row, len(b.ids)), nil, nil
 	for i, st := range b.steps {
 		if known[st] || known[step{st.ID, string(events.StateCleared)}] {
 			continue
@@ -174,7 +178,10 @@ func (b *batch) number(last int64, at time.Time, known map[step]bool) {
 		b.changes.sequences = append(b.changes.sequences, b.last)
 		b.changes.ids = append(b.changes.ids, st.ID)
 		b.changes.occurredAts = append(b.changes.occurredAts, r.e.OccurredAt)
-		b.changes.states = append(b.changes.states, st.State)
+		b.changes.states = append(b.changes.states, st.Step)
+		ev := *r.e
+		ev.Sequence, ev.ReceivedAt = b.last, at
+		b.said = append(b.said, said{step: events.Step(st.Step), event: ev})
 		if _, ok := b.rows[st.ID]; !ok {
 			b.order = append(b.order, st.ID)
 		}
@@ -204,8 +211,9 @@ func (b *batch) write(ctx context.Context, tx pgx.Tx) error {
 }
 
 const insertChanges = `
-	INSERT INTO event_change (sequence, event_id, occurred_at, state, committed_at)
-	SELECT *, @at FROM unnest(@sequences::bigint[], @ids::uuid[], @occurred_ats::timestamptz[], @states::text[])`
+	INSERT INTO event_change (sequence, event_id, occurred_at, state, step, committed_at)
+	SELECT sequence, id, occurred_at, state, state, @at
+	FROM unnest(@sequences::bigint[], @ids::uuid[], @occurred_ats::timestamptz[], @states::text[]) AS t (sequence, id, occurred_at, state)`
 
 const insertEvidence = `
 	INSERT INTO evidence (event_id, ordinal, type, path, sha256, bytes)

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/schedule"
 )
 
 // Config tunes a Store. The zero value is usable.
@@ -20,7 +22,9 @@ type Config struct {
 	MaxConns       int           // of the pool; default 8
 	ConnectTimeout time.Duration // of one attempt to connect; default 2s
 	Poll           time.Duration // Watch calls back at least so often; default 2s
-	Log            *slog.Logger  // default discards
+	// Calendar is the clock of the schedules in endpoints' filters.
+	Calendar schedule.Calendar
+	Log      *slog.Logger // default discards
 }
 
 func (c Config) withDefaults() Config {
@@ -46,6 +50,9 @@ func (c Config) withDefaults() Config {
 type Store struct {
 	pool *pgxpool.Pool
 	cfg  Config
+
+	mu       sync.Mutex
+	matchers map[string]versionedMatcher // of endpoints, by name
 }
 
 // Open prepares the pool. It does not connect, so the database may be down; it
@@ -70,7 +77,7 @@ func Open(ctx context.Context, dsn string, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	return &Store{pool: pool, cfg: cfg}, nil
+	return &Store{pool: pool, cfg: cfg, matchers: make(map[string]versionedMatcher)}, nil
 }
 
 // Close gives all connections back and waits for the methods in progress.

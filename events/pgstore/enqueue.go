@@ -1,0 +1,160 @@
+package pgstore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/outbox"
+)
+
+// deliveryChannel is the NOTIFY of new deliveries.
+const deliveryChannel = "xacam_delivery"
+
+// said is a change and the event as of it, numbered.
+type said struct {
+	step  events.Step
+	event events.Event
+}
+
+// versionedMatcher is the filter of one version of an endpoint.
+type versionedMatcher struct {
+	version int
+	matcher *outbox.Matcher
+}
+
+// filterJSON is an endpoint's filter in its spec.
+type filterJSON struct {
+	Kinds    []events.Kind   `json:"kinds,omitempty"`
+	Severity events.Severity `json:"severity,omitempty"`
+	Hamlets  []string        `json:"hamlets,omitempty"`
+	Sources  []string        `json:"sources,omitempty"`
+	Steps    []events.Step   `json:"steps,omitempty"`
+	Schedule string          `json:"schedule,omitempty"`
+}
+
+// listener is an enabled endpoint as enqueue sees it.
+type listener struct {
+	Name    string
+	Version int
+	Spec    struct {
+		Filter filterJSON `json:"filter"`
+	}
+}
+
+// enqueue writes, in the transaction of the changes, what must be delivered of
+// them. So an event is stored together with its deliveries or not at all.
+func (s *Store) enqueue(ctx context.Context, tx pgx.Tx, at time.Time, changes []said) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	rows, err := tx.Query(ctx, "SELECT name, version, spec FROM endpoint WHERE enabled ORDER BY name")
+	if err != nil {
+		return err
+	}
+	listeners, err := pgx.CollectRows(rows, pgx.RowToStructByName[listener])
+	if err != nil || len(listeners) == 0 {
+		return err
+	}
+	var m messages
+	for _, l := range listeners {
+		matcher := s.matcher(ctx, l)
+		for i := range changes {
+			if matcher.Match(&changes[i].event, changes[i].step) {
+				if err := m.add(l.Name, &changes[i]); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return m.write(ctx, tx, at)
+}
+
+// matcher returns the endpoint's filter, made once for each version. A filter
+// that cannot be read lets everything pass: told too much is better than an
+// event lost.
+func (s *Store) matcher(ctx context.Context, l listener) *outbox.Matcher {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v, ok := s.matchers[l.Name]; ok && v.version == l.Version {
+		return v.matcher
+	}
+	m, err := outbox.NewMatcher(outbox.Filter(l.Spec.Filter), s.cfg.Calendar)
+	if err != nil {
+		s.cfg.Log.ErrorContext(ctx, "the filter of an endpoint cannot be read, it gets everything", "endpoint", l.Name, "error", err)
+		m, _ = outbox.NewMatcher(outbox.Filter{}, s.cfg.Calendar) // the zero Filter is valid
+	}
+	s.matchers[l.Name] = versionedMatcher{l.Version, m}
+	return m
+}
+
+// messages are rows of outbox_message and delivery, by column.
+type messages struct {
+	seen       map[int64]bool
+	sequences  []int64
+	ids        []string
+	eventIDs   [][16]byte
+	steps      []string
+	occurred   []time.Time
+	bodies     []string
+	endpoints  []string
+	deliveries []int64 // sequence of each
+	lanes      []int16
+	about      [][16]byte // event of each delivery
+}
+
+func (m *messages) add(endpoint string, c *said) error {
+	id, err := parseID(c.event.ID)
+	if err != nil {
+		return &refusedError{err.Error()}
+	}
+	seq := c.event.Sequence
+	if m.seen == nil {
+		m.seen = make(map[int64]bool)
+	}
+	if !m.seen[seq] {
+		m.seen[seq] = true
+		body, err := json.Marshal(c.event)
+		if err != nil {
+			return &refusedError{fmt.Sprintf("event %s: %v", c.event.ID, err)}
+		}
+		m.sequences, m.ids = append(m.sequences, seq), append(m.ids, outbox.MessageID(c.event.ID, c.step, seq))
+		m.eventIDs, m.steps = append(m.eventIDs, id), append(m.steps, string(c.step))
+		m.occurred, m.bodies = append(m.occurred, c.event.OccurredAt), append(m.bodies, string(body))
+	}
+	m.endpoints, m.deliveries = append(m.endpoints, endpoint), append(m.deliveries, seq)
+	m.lanes = append(m.lanes, int16(outbox.LaneOf(c.event.Severity))) //nolint:gosec // one of three
+	m.about = append(m.about, id)
+	return nil
+}
+
+// write stores the messages, if there are any. A delivery goes into the lane of
+// the event's first, also where its severity was changed since: its end must not
+// overtake its beginning.
+func (m *messages) write(ctx context.Context, tx pgx.Tx, at time.Time) error {
+	if len(m.sequences) == 0 {
+		return nil
+	}
+	b := &pgx.Batch{}
+	b.Queue(`INSERT INTO outbox_message (sequence, id, event_id, step, occurred_at, created_at, event)
+		SELECT sequence, id, event_id, step, occurred_at, @at, event::jsonb
+		FROM unnest(@sequences::bigint[], @ids::text[], @event_ids::uuid[], @steps::text[], @occurred::timestamptz[], @bodies::text[])
+			AS t (sequence, id, event_id, step, occurred_at, event)`,
+		pgx.StrictNamedArgs{
+			"at": at, "sequences": m.sequences, "ids": m.ids, "event_ids": m.eventIDs, "steps": m.steps,
+			"occurred": m.occurred, "bodies": m.bodies,
+		})
+	b.Queue(`INSERT INTO delivery (endpoint, sequence, lane, state)
+		SELECT t.endpoint, t.sequence, coalesce((
+			SELECT d.lane FROM outbox_message m JOIN delivery d ON d.sequence = m.sequence AND d.endpoint = t.endpoint
+			WHERE m.event_id = t.event_id AND m.sequence < t.sequence AND d.lane < 2 ORDER BY m.sequence LIMIT 1), t.lane), 'pending'
+		FROM unnest(@endpoints::text[], @sequences::bigint[], @lanes::smallint[], @event_ids::uuid[])
+			AS t (endpoint, sequence, lane, event_id)`,
+		pgx.StrictNamedArgs{"endpoints": m.endpoints, "sequences": m.deliveries, "lanes": m.lanes, "event_ids": m.about})
+	b.Queue("SELECT pg_notify('" + deliveryChannel + "', '')")
+	return tx.SendBatch(ctx, b).Close()
+}

@@ -1,0 +1,257 @@
+// Package vault keeps the server's own keys: one that seals secrets at rest and
+// one that signs evidence and the audit chain.
+package vault
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Files of a vault.
+const (
+	sealingFile = "secrets.key"    // 32 bytes, hex
+	signingFile = "evidence.key"   // Ed25519, PKCS #8, PEM
+	PublicFile  = "evidence.pub"   // Ed25519, SubjectPublicKeyInfo, PEM; to be given to whoever verifies
+	retiredGlob = "evidence-*.pub" // public keys that signed before
+)
+
+// Vault holds the keys in memory. It never changes; safe for concurrent use.
+type Vault struct {
+	aead    cipher.AEAD
+	signing ed25519.PrivateKey
+	id      string
+	known   map[string]ed25519.PublicKey // by KeyID, retired ones too
+}
+
+// Open reads the keys in dir and makes those that are missing, readable by
+// their owner only. A key that is there but cannot be read is an error: a new
+// one would make what it sealed unreadable for ever.
+func Open(dir string) (*Vault, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open the key folder: %w", err)
+	}
+	sealing, err := loadOrMake(filepath.Join(dir, sealingFile), newSealing, parseSealing)
+	if err != nil {
+		return nil, err
+	}
+	signing, err := loadOrMake(filepath.Join(dir, signingFile), newSigning, parseSigning)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(sealing)
+	if err != nil {
+		return nil, fmt.Errorf("open the key folder: %w", err)
+	}
+	v := &Vault{signing: signing, known: make(map[string]ed25519.PublicKey)}
+	if v.aead, err = cipher.NewGCM(block); err != nil {
+		return nil, fmt.Errorf("open the key folder: %w", err)
+	}
+	public := ed25519.PublicKey(signing[ed25519.PrivateKeySize-ed25519.PublicKeySize:])
+	v.id = KeyID(public)
+	v.known[v.id] = public
+	if err := v.publish(filepath.Join(dir, PublicFile), public); err != nil {
+		return nil, err
+	}
+	return v, v.loadRetired(dir)
+}
+
+// publish writes the public key for others, where it is not there yet.
+func (v *Vault) publish(path string, public ed25519.PublicKey) error {
+	text, err := EncodePublic(public)
+	if err != nil {
+		return err
+	}
+	if old, err := os.ReadFile(path); err == nil && string(old) == string(text) {
+		return nil
+	}
+	return writeKey(path, text, 0o644)
+}
+
+func (v *Vault) loadRetired(dir string) error {
+	paths, err := filepath.Glob(filepath.Join(dir, retiredGlob))
+	if err != nil {
+		return fmt.Errorf("list retired keys: %w", err)
+	}
+	for _, p := range paths {
+		text, err := os.ReadFile(p)
+		if err != nil {
+			return fmt.Errorf("read a retired key: %w", err)
+		}
+		key, err := ParsePublic(text)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p, err)
+		}
+		v.known[KeyID(key)] = key
+	}
+	return nil
+}
+
+// Seal encrypts a secret (AES-256-GCM, random nonce in front). about binds it to
+// its place: what was sealed for one endpoint does not open for another.
+func (v *Vault) Seal(secret []byte, about string) []byte {
+	nonce := make([]byte, v.aead.NonceSize())
+	_, _ = rand.Read(nonce) // never fails, see crypto/rand
+	return v.aead.Seal(nonce, nonce, secret, []byte(about))
+}
+
+// Open decrypts what Seal made.
+func (v *Vault) Open(sealed []byte, about string) ([]byte, error) {
+	n := v.aead.NonceSize()
+	if len(sealed) < n {
+		return nil, errors.New("open a secret: too short")
+	}
+	plain, err := v.aead.Open(nil, sealed[:n], sealed[n:], []byte(about))
+	if err != nil {
+		return nil, fmt.Errorf("open a secret of %s: it was sealed with another key (was secrets.key replaced?) or changed", about)
+	}
+	return plain, nil
+}
+
+// Sign returns the Ed25519 signature (RFC 8032) of a message and the ID of the
+// key.
+func (v *Vault) Sign(message []byte) (keyID string, signature []byte) {
+	return v.id, ed25519.Sign(v.signing, message)
+}
+
+// Public returns the key that verifies what Sign signs.
+func (v *Vault) Public() ed25519.PublicKey { return v.known[v.id] }
+
+// Known returns a public key by its ID, also one that signed before.
+func (v *Vault) Known(keyID string) (ed25519.PublicKey, bool) {
+	k, ok := v.known[keyID]
+	return k, ok
+}
+
+// KeyID is the first 16 hex digits of the SHA-256 of the 32 bytes of the key.
+func KeyID(k ed25519.PublicKey) string {
+	sum := sha256.Sum256(k)
+	return hex.EncodeToString(sum[:8])
+}
+
+// EncodePublic writes a public key as PEM (RFC 8410), as openssl reads it.
+func EncodePublic(k ed25519.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(k)
+	if err != nil {
+		return nil, fmt.Errorf("encode a public key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
+}
+
+// ParsePublic reads what EncodePublic writes.
+func ParsePublic(text []byte) (ed25519.PublicKey, error) {
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "PUBLIC KEY" {
+		return nil, errors.New("not a public key: it must be PEM with -----BEGIN PUBLIC KEY-----")
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("not a public key: %w", err)
+	}
+	k, ok := key.(ed25519.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("not an Ed25519 public key but %T", key)
+	}
+	return k, nil
+}
+
+func newSealing() ([]byte, error) {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails, see crypto/rand
+	return []byte(hex.EncodeToString(key) + "\n"), nil
+}
+
+func parseSealing(text []byte) ([]byte, error) {
+	var key [32]byte
+	if n, err := hex.Decode(key[:], trimNewline(text)); err != nil || n != len(key) {
+		return nil, errors.New("not 64 hex digits")
+	}
+	return key[:], nil
+}
+
+func trimNewline(b []byte) []byte {
+	if n := len(b); n > 0 && b[n-1] == '\n' {
+		return b[:n-1]
+	}
+	return b
+}
+
+func newSigning() ([]byte, error) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
+func parseSigning(text []byte) (ed25519.PrivateKey, error) {
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return nil, errors.New("not a PEM private key")
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	k, ok := key.(ed25519.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("not an Ed25519 key but %T", key)
+	}
+	return k, nil
+}
+
+// loadOrMake reads a key file, or makes it where there is none.
+func loadOrMake[K any](path string, produce func() ([]byte, error), parse func([]byte) (K, error)) (key K, err error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if text, err = produce(); err == nil {
+			err = writeKey(path, text, 0o600)
+		}
+	}
+	if err != nil {
+		return key, fmt.Errorf("key file %s: %w", path, err)
+	}
+	if key, err = parse(text); err != nil {
+		return key, fmt.Errorf("key file %s: %w; put it back from the backup: a new key could not read what this one sealed", path, err)
+	}
+	return key, nil
+}
+
+// writeKey writes a file whole or not at all, and syncs it.
+func writeKey(path string, text []byte, mode fs.FileMode) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	_, werr := f.Write(text)
+	if err := errors.Join(werr, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,90 @@
+package vault
+
+import (
+	"crypto/ed25519"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestKeysLast(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "keys")
+	v, err := Open(dir)
+	require.NoError(t, err)
+	sealed := v.Seal([]byte("s3cret"), "endpoint ioc")
+	id, sig := v.Sign([]byte("message"))
+
+	again, err := Open(dir)
+	require.NoError(t, err)
+	plain, err := again.Open(sealed, "endpoint ioc")
+	require.NoError(t, err)
+	assert.Equal(t, "s3cret", string(plain))
+	key, ok := again.Known(id)
+	require.True(t, ok)
+	assert.True(t, ed25519.Verify(key, []byte("message"), sig))
+	assert.False(t, ed25519.Verify(key, []byte("Message"), sig))
+
+	text, err := os.ReadFile(filepath.Join(dir, PublicFile))
+	require.NoError(t, err)
+	published, err := ParsePublic(text)
+	require.NoError(t, err)
+	assert.Equal(t, again.Public(), published)
+	for _, name := range []string{sealingFile, signingFile} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		require.NoError(t, err)
+		assert.Equal(t, os.FileMode(0o600), info.Mode().Perm(), name)
+	}
+}
+
+func TestSealedSecretsStayInTheirPlace(t *testing.T) {
+	t.Parallel()
+	v, err := Open(t.TempDir())
+	require.NoError(t, err)
+	sealed := v.Seal([]byte("s3cret"), "a")
+	assert.NotContains(t, string(sealed), "s3cret")
+	assert.NotEqual(t, sealed, v.Seal([]byte("s3cret"), "a"), "the nonce is new each time")
+	_, err = v.Open(sealed, "b")
+	require.Error(t, err)
+	sealed[len(sealed)-1] ^= 1
+	_, err = v.Open(sealed, "a")
+	require.Error(t, err)
+	_, err = v.Open(sealed[:4], "a")
+	require.Error(t, err)
+	other, err := Open(t.TempDir())
+	require.NoError(t, err)
+	_, err = other.Open(v.Seal([]byte("x"), "a"), "a")
+	require.ErrorContains(t, err, "another key")
+}
+
+func TestADamagedKeyIsNotReplaced(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{sealingFile, signingFile} {
+		dir := t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("not a key"), 0o600))
+		_, err := Open(dir)
+		require.ErrorContains(t, err, "backup", name)
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		assert.Equal(t, "not a key", string(text))
+	}
+}
+
+func TestRetiredKeysAreKnown(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	old, err := Open(dir)
+	require.NoError(t, err)
+	id, _ := old.Sign(nil)
+	require.NoError(t, os.Rename(filepath.Join(dir, PublicFile), filepath.Join(dir, "evidence-"+id+".pub")))
+	require.NoError(t, os.Remove(filepath.Join(dir, signingFile)))
+	v, err := Open(dir)
+	require.NoError(t, err)
+	assert.NotEqual(t, old.Public(), v.Public())
+	key, ok := v.Known(id)
+	require.True(t, ok)
+	assert.Equal(t, old.Public(), key)
+}
