@@ -102,7 +102,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 			}
 		}
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, errors.Is(err, events.ErrUnavailable): // that the store is away is told by others
 		case err != nil && err.Error() != said:
 			said = err.Error()
 			k.cfg.Log.WarnContext(ctx, "old media cannot be removed now", "err", err)
