@@ -34,6 +34,7 @@ type capturer struct {
 	manifest func(model string) (models.Manifest, error) // may be nil
 	now      func() time.Time
 	log      *slog.Logger
+	finished func(*evidence.Draft) // may be nil; hears of each complete package, in Run
 
 	calls  chan captureCall // full: the event goes without
 	pens   chan stillsJob   // to the maker of stills; full: tried again
@@ -275,6 +276,9 @@ func (c *capturer) finish(k *capture) {
 	c.put(k, "record", k.base+"-record.json", k.draft.Record, nil)
 	k.draft.Ready = true
 	c.save(k)
+	if c.finished != nil {
+		c.finished(&k.draft)
+	}
 }
 
 // put stores a file of a package.
