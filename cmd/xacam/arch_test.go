@@ -39,6 +39,7 @@ var imports = map[string][]string{
 
 	// Level 2: one concern each.
 	"streams/avdec":    {"streams/media"},
+	"streams/clip":     {"streams/media"},
 	"streams/probe":    {"streams/media", "streams/rtsp"},
 	"streams/ring":     {"streams/media"},
 	"streams/rtsp":     {"streams/media"},

@@ -16,9 +16,9 @@ import (
 	"github.com/xacam/xacam/events/lifecycle"
 	"github.com/xacam/xacam/streams/avdec"
 	"github.com/xacam/xacam/streams/media"
-	"github.com/xacam/xacam/streams/ring"
 	"github.com/xacam/xacam/streams/rtsp"
 	"github.com/xacam/xacam/vision/pipeline"
+	"github.com/xacam/xacam/vision/still"
 	"github.com/xacam/xacam/vision/tracklog"
 )
 
@@ -31,7 +31,8 @@ type runner struct {
 	log     *slog.Logger
 	client  *rtsp.Client
 	tape    *rtsp.Client // of the main stream; nil when that is looked at itself
-	ring    *ring.Ring   // the latest seconds of the main stream
+	deck    *deck        // the latest seconds of the main stream
+	sight   *sight       // for evidence
 	feed    *pipeline.Feed
 	offline *lifecycle.Engine
 
@@ -58,6 +59,7 @@ type deps struct {
 	metrics     *pipeline.Metrics
 	rtspMetrics *rtsp.Metrics
 	record      *recorder
+	keep        time.Duration        // of the main stream, in memory
 	counted     func([]events.Count) // nil counts nothing
 	tracks      *tracklog.Log        // nil keeps none
 	now         func() time.Time
@@ -77,7 +79,7 @@ const (
 func newRunner(p *plan, d *deps) (*runner, error) {
 	r := &runner{
 		plan: p, deps: d, log: d.log.With("camera", p.slug), started: d.now(),
-		ring: ring.New(ring.Config{}), fault: p.fault, known: make(chan struct{}),
+		deck: newDeck(d.keep), fault: p.fault, known: make(chan struct{}),
 	}
 	var err error
 	r.client, err = rtsp.New(rtsp.Config{
@@ -89,7 +91,7 @@ func newRunner(p *plan, d *deps) (*runner, error) {
 	}
 	if p.mainURL != "" {
 		r.tape, err = rtsp.New(rtsp.Config{
-			URL: p.mainURL, Camera: p.slug, Transport: rtsp.Transport(p.transport), Log: d.log, Handler: taping{r.ring},
+			URL: p.mainURL, Camera: p.slug, Transport: rtsp.Transport(p.transport), Log: d.log, Handler: r.deck,
 		})
 		if err != nil {
 			return nil, err
@@ -102,6 +104,11 @@ func newRunner(p *plan, d *deps) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	main := r.client
+	if r.tape != nil {
+		main = r.tape
+	}
+	r.sight = &sight{plan: p, deck: r.deck, separate: r.tape != nil, stats: main.Stats, keep: max(d.keep, 10*time.Second)}
 	d.metrics.Add(p.slug)
 	return r, nil
 }
@@ -109,6 +116,7 @@ func newRunner(p *plan, d *deps) (*runner, error) {
 // Run watches the camera until ctx is done.
 func (r *runner) Run(ctx context.Context) error {
 	r.resume()
+	defer r.deps.record.evidence.Watch(r.sight)()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.client.Run(ctx) })
 	if r.tape != nil {
@@ -163,10 +171,12 @@ func (r *runner) analyse(ctx context.Context) error {
 	if tape != nil {
 		defer tape.Close()
 	}
+	var things *still.Analyzer
 	cam, err := r.plan.newCamera(analysis{
+		things:  func(a *still.Analyzer) { things = a },
 		mood:    func(m pipeline.Mood) { feed.SetMood(m) },
 		trouble: r.troubled(ctx),
-		record:  r.deps.record.Record, counted: r.deps.counted, run: rand.Text(), look: r.looked(tape), metrics: r.deps.metrics, now: r.deps.now, aspect: r.aspect(),
+		record:  r.deps.record.Record, counted: r.deps.counted, run: rand.Text(), look: r.looked(tape, func() *still.Analyzer { return things }), metrics: r.deps.metrics, now: r.deps.now, aspect: r.aspect(),
 	}, r.plan.openOf(func(k events.Kind) bool { return k != events.KindCameraOffline }), began)
 	if err != nil {
 		return err
@@ -255,7 +265,7 @@ func (r *runner) setFeed(f *pipeline.Feed) {
 		f.SetFormat(r.format)
 		// What an analysis that failed has seen must not be seen again.
 		if r.tape == nil && r.keyAt.After(r.ended) {
-			for _, au := range r.ring.SinceKey() {
+			for _, au := range r.deck.SinceKey() {
 				f.Put(au)
 			}
 		}
@@ -278,11 +288,16 @@ func (r *runner) setFault(err error) {
 }
 
 // looked returns what hears of each look; tape may be nil.
-func (r *runner) looked(tape *tracklog.Tape) func(*pipeline.Look) error {
+func (r *runner) looked(tape *tracklog.Tape, things func() *still.Analyzer) func(*pipeline.Look) error {
 	return func(l *pipeline.Look) error {
 		if tape != nil {
 			tape.Add(l.Scene)
 		}
+		var pictures func(uint64) (still.Pictures, bool)
+		if a := things(); a != nil {
+			pictures = a.Pictures
+		}
+		r.sight.see(l, pictures)
 		if !l.Held {
 			r.mu.Lock()
 			r.looks.add(r.deps.now())
@@ -297,6 +312,9 @@ func (r *runner) OnFormat(f media.Format) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.format, r.keyAt = f, time.Time{}
+	if r.tape == nil {
+		r.deck.OnFormat(f)
+	}
 	r.knownOnce.Do(func() { close(r.known) })
 	if r.feed != nil {
 		r.feed.SetFormat(f)
@@ -309,7 +327,7 @@ func (r *runner) OnAccessUnit(au *media.AccessUnit) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.tape == nil {
-		r.ring.Add(au)
+		r.deck.OnAccessUnit(au)
 	}
 	r.last = now
 	if au.Key {
@@ -320,19 +338,6 @@ func (r *runner) OnAccessUnit(au *media.AccessUnit) {
 		r.feed.Put(au)
 	}
 }
-
-// taping keeps the main stream of a camera whose substream is looked at.
-type taping struct{ ring *ring.Ring }
-
-// OnFormat implements rtsp.Handler.
-func (t taping) OnFormat(media.Format) { t.ring.Reset() }
-
-// OnAccessUnit implements rtsp.Handler.
-func (t taping) OnAccessUnit(au *media.AccessUnit) { t.ring.Add(au) }
-
-// OnState implements rtsp.Handler. Whether a camera is there is told by the
-// stream that is looked at.
-func (taping) OnState(rtsp.State) {}
 
 // OnState implements rtsp.Handler.
 func (r *runner) OnState(s rtsp.State) {

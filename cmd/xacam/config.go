@@ -29,6 +29,7 @@ type Config struct {
 	Inference InferenceConfig `yaml:"inference"`
 	Tracks    TracksConfig    `yaml:"tracks"`
 	Media     MediaConfig     `yaml:"media"`
+	Evidence  EvidenceConfig  `yaml:"evidence"`
 	Log       LogConfig       `yaml:"log"`
 
 	location *time.Location // of Commune.TimeZone, set by validate
@@ -74,6 +75,7 @@ func defaultConfig() *Config {
 		Inference: InferenceConfig{Model: "yolox-nano"},
 		Tracks:    TracksConfig{Days: 30, GB: 5},
 		Media:     MediaConfig{Days: 90, Classes: []ClassConfig{}},
+		Evidence:  defaultEvidence(),
 		Log:       LogConfig{Level: "info", Format: "text"},
 	}
 }
@@ -154,6 +156,7 @@ func (c *Config) validate() error {
 	}
 	c.Tracks.validate(bad)
 	c.Media.validate(bad)
+	c.Evidence.validate(bad)
 	if _, err := c.Log.level(); err != nil {
 		bad("log.level", "%q is not one of debug, info, warn, error", c.Log.Level)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/xacam/xacam/vision/camera"
 	"github.com/xacam/xacam/vision/motion"
 	"github.com/xacam/xacam/vision/pipeline"
+	"github.com/xacam/xacam/vision/still"
 	"github.com/xacam/xacam/vision/track"
 )
 
@@ -126,7 +127,8 @@ type analysis struct {
 	counted func([]events.Count) // may be nil
 	run     string               // of the counts, see events.Count
 	mood    func(pipeline.Mood)
-	trouble func(error) // nil makes it the look's own error
+	things  func(*still.Analyzer) // may be nil; gets what finds static things, where a rule needs it
+	trouble func(error)           // nil makes it the look's own error
 	metrics *pipeline.Metrics
 	now     func() time.Time
 	aspect  float64 // width of the picture over its height; 0 when unknown
@@ -156,6 +158,11 @@ func (p *plan) newCamera(a analysis, open []events.Event, at time.Time) (*pipeli
 	enrichers, err := p.enrichers(built)
 	if err != nil {
 		return nil, err
+	}
+	for _, e := range enrichers {
+		if s, ok := e.(*still.Analyzer); ok && a.things != nil {
+			a.things(s)
+		}
 	}
 	cfg := pipeline.CameraConfig{
 		Name: p.slug, Detector: p.detector, Tracker: tracker, Masks: built.Masks, Enrichers: enrichers, Observers: observers,

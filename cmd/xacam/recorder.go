@@ -24,6 +24,8 @@ type recorder struct {
 	log    *slog.Logger
 	jobs   chan job // nil without Queue
 
+	evidence *capturer // nil gathers none but snapshots
+
 	mu   sync.Mutex
 	open map[string]map[string]events.Event // by source, by ID
 }
@@ -103,7 +105,8 @@ func (r *recorder) take(j job) {
 	r.jobs <- j
 }
 
-// keep writes the snapshot, if there is one, and hands the events on.
+// keep writes the snapshot, if there is one, and the drafts of the packages, and
+// hands the events on.
 func (r *recorder) keep(j job) {
 	if j.jpeg != nil {
 		ref, err := r.media.Put("snapshot", j.name, j.at, j.jpeg)
@@ -115,6 +118,13 @@ func (r *recorder) keep(j job) {
 					ev.Evidence = []events.EvidenceRef{ref}
 				}
 			}
+		}
+	}
+	for i := range j.changes {
+		if ev := &j.changes[i].Event; ev.State == events.StateRaised {
+			r.evidence.Begin(ev)
+		} else {
+			r.evidence.Clear(ev)
 		}
 	}
 	r.submit(j.changes...)

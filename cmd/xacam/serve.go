@@ -74,6 +74,7 @@ type server struct {
 	alarms    *alarms
 	backtests *backtester // nil when no tracks are kept
 	detectors *detectors
+	evidence  *capturer
 	media     *os.Root
 	lock      *os.File
 	onCommit  func([]events.Change) // for the benchmark; may be nil
@@ -192,7 +193,11 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	d := &deps{
 		scheduler: pipeline.NewScheduler(workers), decoding: semaphore.NewWeighted(int64(runtime.NumCPU())), metrics: pipeline.NewMetrics(s.registry), rtspMetrics: rtsp.NewMetrics(s.registry),
 		record: newRecorder(store, s.spool.Submit, s.log), counted: s.tally.Add, tracks: tracks, now: time.Now, log: s.log,
+		keep: s.cfg.Evidence.keep(),
 	}
+	s.evidence = newCapturer(store, s.cfg.Evidence, time.Now, s.log)
+	s.evidence.manifest = cat.Lookup
+	d.record.evidence = s.evidence
 	pl := &planner{
 		commune: s.cfg.Commune.Code, model: s.cfg.Inference.Model, calendar: schedule.Calendar{Location: s.cfg.location, Holidays: s.cfg.holidays},
 		detectors: s.detectors, faulty: make(map[string]time.Time), now: time.Now,
@@ -210,6 +215,12 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	s.app.Add("inference", stageProcess, d.scheduler.Run)
 	d.record.Queue()
 	started := time.Now()
+	// Before anything new is gathered, so that it is not taken for a leftover.
+	if n, err := recoverDrafts(ctx, store); err != nil {
+		s.log.ErrorContext(ctx, "evidence packages of an earlier run could not be finished", "err", err)
+	} else if n > 0 {
+		s.log.InfoContext(ctx, "finished evidence packages of an earlier run", "packages", n)
+	}
 	s.app.Add("clean-up", stageIngest, func(ctx context.Context) error {
 		n, err := store.Sweep(ctx, started)
 		switch {
@@ -228,6 +239,8 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	}
 	s.app.Add("retention", stageRecord, keeper.Run)
 	s.app.Add("alarms", stageRecord, s.alarms.Run)
+	s.app.Add("evidence", stageRecord, s.evidence.Run)
+	s.app.Add("stills", stageProcess, s.evidence.RunStills)
 	s.app.Add("snapshots", stageRecord, d.record.Run)
 	s.app.Add("events", stageDeliver, s.spool.Run)
 	s.app.Add("counts", stageDeliver, s.tally.Run)

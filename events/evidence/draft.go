@@ -15,6 +15,7 @@ type Draft struct {
 	Record  json.RawMessage      // rule, zone, model and calibration as they were, and the clock; a JSON object
 	Files   []events.EvidenceRef // in the media folder, durable; the snapshot is among them
 	Flaws   []string             // what is missing and why, for whoever reads the package
+	Clip    string               // path in the media folder of a clip that is being written; "" for none
 	Started time.Time
 	Ready   bool // nothing more will come: it can be sealed
 }

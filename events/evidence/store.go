@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -25,7 +26,10 @@ import (
 
 // Store is a folder of evidence files, one folder a day (UTC) below it. It is
 // safe for concurrent use.
-type Store struct{ dir string }
+type Store struct {
+	dir   string
+	ready func() // see OnReady; may be nil
+}
 
 const tempSuffix = ".part"
 
@@ -36,7 +40,7 @@ func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("open the media folder: %w", err)
 	}
-	s := &Store{dir}
+	s := &Store{dir: dir}
 	err := s.probe()
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EDQUOT) {
 		return s, nil
@@ -53,16 +57,61 @@ var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,127}$`)
 // folder of the day of at. Storing the same name again replaces the file as a
 // whole. The returned reference is durable: the file survives a power cut.
 func (s *Store) Put(typ, name string, at time.Time, data []byte) (events.EvidenceRef, error) {
-	if !validName.MatchString(name) || strings.HasSuffix(name, tempSuffix) {
-		return events.EvidenceRef{}, fmt.Errorf("store evidence: %q is not a file name of small letters, digits and . _ -", name)
+	rel, err := relative(name, at)
+	if err != nil {
+		return events.EvidenceRef{}, err
 	}
-	rel := path.Join(at.UTC().Format("2006/01/02"), name)
 	full := filepath.Join(s.dir, filepath.FromSlash(rel))
 	if err := writeAtomic(full, data); err != nil {
 		return events.EvidenceRef{}, fmt.Errorf("store evidence: %w", err)
 	}
 	sum := sha256.Sum256(data)
 	return events.EvidenceRef{Type: typ, Path: rel, SHA256: hex.EncodeToString(sum[:]), Bytes: int64(len(data))}, nil
+}
+
+// relative returns the path of a file in the media folder.
+func relative(name string, at time.Time) (string, error) {
+	if !validName.MatchString(name) || strings.HasSuffix(name, tempSuffix) {
+		return "", fmt.Errorf("store evidence: %q is not a file name of small letters, digits and . _ -", name)
+	}
+	return path.Join(at.UTC().Format("2006/01/02"), name), nil
+}
+
+// Place makes the folder for a file that somebody else writes, in the day of at,
+// and returns the file's path in the media folder and in the system. The writer
+// must see to it that the file is whole and synced when it gets its name; until
+// then its name ends in ".part".
+func (s *Store) Place(name string, at time.Time) (rel, full string, err error) {
+	rel, err = relative(name, at)
+	if err != nil {
+		return "", "", err
+	}
+	full = filepath.Join(s.dir, filepath.FromSlash(rel))
+	if err := mkdirAll(filepath.Dir(full)); err != nil {
+		return "", "", fmt.Errorf("store evidence: %w", err)
+	}
+	return rel, full, nil
+}
+
+// Full returns the path in the system of one in the media folder. It does not
+// look whether there is a file.
+func (s *Store) Full(rel string) string {
+	return filepath.Join(s.dir, filepath.FromSlash(path.Clean("/"+rel)))
+}
+
+// Ref returns the reference of a file that is there, whole and synced. A path
+// without a file is events.ErrNotFound. It reads the whole file.
+func (s *Store) Ref(typ, rel string) (events.EvidenceRef, error) {
+	f, err := s.Open(events.EvidenceRef{Path: rel})
+	if err != nil {
+		return events.EvidenceRef{}, err
+	}
+	sum := sha256.New()
+	n, err := io.Copy(sum, f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return events.EvidenceRef{}, fmt.Errorf("read evidence: %w", err)
+	}
+	return events.EvidenceRef{Type: typ, Path: rel, SHA256: hex.EncodeToString(sum.Sum(nil)), Bytes: n}, nil
 }
 
 func writeAtomic(full string, data []byte) (err error) {

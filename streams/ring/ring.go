@@ -120,13 +120,7 @@ func (r *Ring) Snapshot(from, to time.Time) []*media.AccessUnit {
 	if len(r.keys) == 0 {
 		return nil
 	}
-	start := r.keys[0]
-	for _, k := range r.keys[1:] {
-		if r.at(k).Captured.After(from) {
-			break
-		}
-		start = k
-	}
+	start := r.seek(from)
 	end := len(r.units)
 	for end > start-r.base && r.units[end-1].Captured.After(to) {
 		end--
@@ -169,4 +163,51 @@ func (r *Ring) Stats() Stats {
 		s.Span = r.units[len(r.units)-1].Captured.Sub(r.units[r.head].Captured)
 	}
 	return s
+}
+
+// Cursor reads a ring on from where it was made. It holds nothing of the ring:
+// a reader that is slower than what the ring keeps loses the oldest. It must not
+// be used from two goroutines.
+type Cursor struct {
+	ring *Ring
+	pos  int // counted from the beginning of time
+}
+
+// Follow returns a cursor before the key unit at or before from, or the oldest
+// one if all are younger; in an empty ring before the next unit.
+func (r *Ring) Follow(from time.Time) *Cursor {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return &Cursor{ring: r, pos: r.seek(from)}
+}
+
+// seek returns the position of the key unit at or before from.
+func (r *Ring) seek(from time.Time) int {
+	if len(r.keys) == 0 {
+		return r.base + len(r.units)
+	}
+	start := r.keys[0]
+	for _, k := range r.keys[1:] {
+		if r.at(k).Captured.After(from) {
+			break
+		}
+		start = k
+	}
+	return start
+}
+
+// Next returns at most n units that came since, in decoding order, and how many
+// were lost before them because the reader was too slow. After a loss the first
+// one is Key. It never waits.
+func (c *Cursor) Next(n int) (units []*media.AccessUnit, lost int) {
+	r := c.ring
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if oldest := r.base + r.head; c.pos < oldest {
+		lost, c.pos = oldest-c.pos, oldest
+	}
+	from := c.pos - r.base
+	to := min(from+n, len(r.units))
+	c.pos = r.base + to
+	return r.copyOf(from, to), lost
 }

@@ -146,6 +146,44 @@ func TestRingProperty(t *testing.T) {
 	}
 }
 
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	r := ring.New(ring.Config{Keep: 4 * time.Second})
+	early := r.Follow(begin)
+	feed(r, 0, 100, 25, 10) // keys at 0, 1, 2 and 3 s
+	c := r.Follow(at(2500 * time.Millisecond))
+	got, lost := c.Next(10)
+	require.Zero(t, lost)
+	require.Len(t, got, 10)
+	assert.Equal(t, 2*time.Second, got[0].PTS)
+	got, _ = c.Next(1000)
+	require.Len(t, got, 40)
+	got, _ = c.Next(1000)
+	require.Empty(t, got)
+	feed(r, 100, 25, 25, 10)
+	got, lost = c.Next(1000)
+	require.Zero(t, lost)
+	require.Len(t, got, 25)
+	assert.Equal(t, 4*time.Second, got[0].PTS)
+
+	feed(r, 125, 500, 25, 10) // far more than it keeps
+	got, lost = c.Next(1000)
+	assert.Positive(t, lost)
+	assert.True(t, got[0].Key)
+	assert.Equal(t, 500, lost+len(got))
+	first, lost := early.Next(1)
+	assert.Positive(t, lost)
+	assert.True(t, first[0].Key)
+	r.Reset()
+	got, lost = early.Next(1000)
+	assert.Empty(t, got)
+	assert.Positive(t, lost)
+	r.Add(unit(0, true, 1))
+	got, lost = early.Next(1000)
+	assert.Len(t, got, 1)
+	assert.Zero(t, lost)
+}
+
 func TestRingConcurrent(t *testing.T) {
 	t.Parallel()
 	r := ring.New(ring.Config{Keep: time.Second})

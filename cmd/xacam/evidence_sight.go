@@ -1,0 +1,197 @@
+package main
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/streams/rtsp"
+	"github.com/xacam/xacam/vision/geom"
+	"github.com/xacam/xacam/vision/pipeline"
+	"github.com/xacam/xacam/vision/still"
+)
+
+const (
+	mostLooks    = 400    // remembered of a camera
+	mostBoxes    = 64     // of one look
+	mostPoints   = 20_000 // of one event's track
+	mostPictures = 32     // of things whose event has not asked for them
+	noSubjectGap = 450 * time.Millisecond
+)
+
+// sight is what evidence needs to know of one camera: its stream, what was seen
+// lately, and how it is configured. It is safe for concurrent use.
+type sight struct {
+	plan     *plan
+	deck     *deck
+	separate bool              // the main stream is not the one that is looked at
+	stats    func() rtsp.Stats // of the main stream
+	keep     time.Duration     // of looks
+
+	mu       sync.Mutex
+	looks    []seenLook
+	followed []*following
+	pictures map[string]still.Pictures // by event
+}
+
+// seenLook is what was seen in one look.
+type seenLook struct {
+	at    time.Time
+	boxes []seenBox
+}
+
+// seenBox is where a track, or a thing that lies there, was.
+type seenBox struct {
+	id      uint64
+	thing   bool
+	class   string
+	score   float64
+	box     geom.Box
+	guessed bool // predicted, not detected
+}
+
+// following collects what is seen of one event's objects.
+type following struct {
+	subject, thing uint64 // 0 for none; without both everything is collected
+	looks          []seenLook
+	points         int
+	cut            bool // there was more than is kept
+}
+
+// wants reports whether the event is about the object.
+func (f *following) wants(b *seenBox) bool {
+	switch {
+	case f.subject == 0 && f.thing == 0:
+		return !b.thing
+	case b.thing:
+		return b.id == f.thing
+	}
+	return b.id == f.subject
+}
+
+func (f *following) add(l *seenLook) {
+	if n := len(f.looks); f.subject == 0 && f.thing == 0 && n > 0 && l.at.Sub(f.looks[n-1].at) < noSubjectGap {
+		return
+	}
+	out := seenLook{at: l.at}
+	for i := range l.boxes {
+		if f.wants(&l.boxes[i]) {
+			out.boxes = append(out.boxes, l.boxes[i])
+		}
+	}
+	if len(out.boxes) == 0 {
+		return
+	}
+	if f.points += len(out.boxes); f.points > mostPoints {
+		f.cut = true
+		return
+	}
+	f.looks = append(f.looks, out)
+}
+
+// see remembers a look. pictures may be nil.
+func (s *sight) see(l *pipeline.Look, pictures func(thing uint64) (still.Pictures, bool)) {
+	look := lookOf(l)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.followed {
+		f.add(&look)
+	}
+	old := 0
+	for old < len(s.looks) && (look.at.Sub(s.looks[old].at) > s.keep || look.at.Before(s.looks[old].at)) {
+		old++
+	}
+	old = max(old, len(s.looks)+1-mostLooks)
+	s.looks = append(s.looks[:0], s.looks[old:]...)
+	s.looks = append(s.looks, look)
+	if pictures == nil {
+		return
+	}
+	for i := range l.Changes {
+		ev := &l.Changes[i].Event
+		id := thingOf(ev)
+		if ev.State != events.StateRaised || id == 0 || len(s.pictures) >= mostPictures {
+			continue
+		}
+		if p, ok := pictures(id); ok {
+			if s.pictures == nil {
+				s.pictures = make(map[string]still.Pictures)
+			}
+			s.pictures[ev.ID] = p
+		}
+	}
+}
+
+func lookOf(l *pipeline.Look) seenLook {
+	sc := l.Scene
+	n := min(len(sc.Tracks), mostBoxes)
+	out := seenLook{at: sc.At, boxes: make([]seenBox, 0, n+min(len(sc.Stills), mostBoxes))}
+	for i := range sc.Tracks[:n] {
+		t := &sc.Tracks[i]
+		out.boxes = append(out.boxes, seenBox{id: t.ID, class: t.Label, score: t.Score, box: t.Box, guessed: t.Coasting(sc.At) && !sc.Held})
+	}
+	for i := range sc.Stills[:min(len(sc.Stills), mostBoxes)] {
+		t := &sc.Stills[i]
+		out.boxes = append(out.boxes, seenBox{id: t.ID, thing: true, class: t.Label, score: t.Score, box: t.Box, guessed: t.Seen.Before(sc.At)})
+	}
+	return out
+}
+
+// follow collects from now on what is seen of an event's objects, and what was
+// seen since from.
+func (s *sight) follow(ev *events.Event, from time.Time) *following {
+	f := &following{thing: thingOf(ev)}
+	if ev.Subject != nil {
+		f.subject = ev.Subject.Track
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.looks {
+		if !s.looks[i].at.Before(from) {
+			f.add(&s.looks[i])
+		}
+	}
+	s.followed = append(s.followed, f)
+	return f
+}
+
+// leave ends a following and returns what was seen up to the given time.
+func (s *sight) leave(f *following, to time.Time) []seenLook {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.followed = slices.DeleteFunc(s.followed, func(o *following) bool { return o == f })
+	out := f.looks
+	for len(out) > 0 && out[len(out)-1].at.After(to) {
+		out = out[:len(out)-1]
+	}
+	return out
+}
+
+// takePictures returns the pictures of the event's thing, once.
+func (s *sight) takePictures(eventID string) (still.Pictures, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.pictures[eventID]
+	delete(s.pictures, eventID)
+	return p, ok
+}
+
+// thingOf returns the number of the static thing that an event is about, 0 for
+// none.
+func thingOf(ev *events.Event) uint64 {
+	thing, _ := ev.Attributes["thing"].(map[string]any)
+	id, _ := thing["id"].(uint64)
+	return id
+}
+
+// thingBox returns where the thing is that an event is about.
+func thingBox(ev *events.Event) (geom.Box, bool) {
+	thing, _ := ev.Attributes["thing"].(map[string]any)
+	b, ok := thing["box"].([4]float64)
+	return boxOf(b), ok
+}
+
+func boxOf(b [4]float64) geom.Box {
+	return geom.Box{Min: geom.Point{X: b[0], Y: b[1]}, Max: geom.Point{X: b[2], Y: b[3]}}
+}

@@ -1,0 +1,351 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xacam/xacam/cmd/xacam/draw"
+	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/streams/avdec"
+	"github.com/xacam/xacam/streams/media"
+	"github.com/xacam/xacam/streams/ring"
+	"github.com/xacam/xacam/vision/geom"
+	"github.com/xacam/xacam/vision/prep"
+	"github.com/xacam/xacam/vision/still"
+)
+
+const (
+	approachBack = 3 * time.Second // before the event
+	approachLate = time.Second     // a picture nearer to the event shows no approach
+	mostDecoded  = 150             // pictures that are decoded for one still
+	detailMargin = 1.5             // of the subject's box
+	stillQuality = 90
+	niceness     = 10
+)
+
+// stillsJob asks for the pictures of an event.
+type stillsJob struct {
+	event    events.Event
+	base     string
+	sight    *sight
+	state    deckState
+	before   time.Time // the earliest that may be an approach
+	pictures *still.Pictures
+}
+
+// stillsDone is what became of it.
+type stillsDone struct {
+	event string
+	refs  []events.EvidenceRef
+	flaws []string
+}
+
+// pen has the stills of an event made as soon as what they need has come.
+func (c *capturer) pen(k *capture, now time.Time) {
+	if k.drawn || k.penned || now.Sub(k.draft.Started) < stillsAfter {
+		return
+	}
+	ev := k.draft.Event
+	job := stillsJob{event: ev, base: k.base, sight: k.sight, state: k.sight.deck.state(), before: k.from}
+	select {
+	case c.pens <- job:
+		k.penned = true
+	default:
+		if now.Sub(k.draft.Started) > stillsUntil {
+			k.flaw("too many events at once: no stills")
+			k.drawn = true
+		}
+	}
+}
+
+// takeStills adds finished stills to their event.
+func (c *capturer) takeStills(d stillsDone) {
+	k := c.captures[d.event]
+	if k == nil {
+		return
+	}
+	k.drawn = true
+	k.draft.Files = append(k.draft.Files, d.refs...)
+	for _, f := range d.flaws {
+		k.flaw("%s", f)
+	}
+	c.save(k)
+}
+
+// RunStills makes stills until ctx is done, one event at a time, with a lower
+// priority than everything else.
+func (c *capturer) RunStills(ctx context.Context) error {
+	runtime.LockOSThread() // never unlocked: the thread, which is slow now, ends with this goroutine
+	if err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), niceness); err != nil {
+		c.log.WarnContext(ctx, "stills are made at the same priority as everything else", "err", err)
+	}
+	letters, err := draw.NewLetters()
+	if err != nil {
+		return fmt.Errorf("evidence: %w", err)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case job := <-c.pens:
+			d := c.draw(&job, letters)
+			select {
+			case c.stills <- d:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+}
+
+// plate is a picture in full resolution: BGR, rows of exactly 3×w bytes.
+type plate struct {
+	bgr  []byte
+	w, h int
+}
+
+// draw makes all pictures of an event.
+func (c *capturer) draw(job *stillsJob, letters *draw.Letters) stillsDone {
+	m := stillMaker{c: c, job: job, done: stillsDone{event: job.event.ID}}
+	snap, err := m.snapshot()
+	if err != nil {
+		m.fail("annotated copy", err)
+	}
+	act := snap
+	if job.sight.separate || snap == nil {
+		// The snapshot is of the smaller stream: what happened is in the main one.
+		if p, err := decodeAt(job.state, job.event.OccurredAt, job.event.OccurredAt); err == nil {
+			act = p
+		} else if snap == nil {
+			m.fail("still «act»", err)
+		} else {
+			m.done.flaws = append(m.done.flaws, "the still «act» is of the smaller stream")
+		}
+	}
+	target := job.event.OccurredAt.Add(-approachBack)
+	if p, err := decodeAt(job.state, target, job.event.OccurredAt.Add(-approachLate)); err != nil {
+		m.fail("still «approach»", err)
+	} else {
+		m.keep("still", "approach", p, stillQuality)
+	}
+	if act != nil {
+		m.keep("still", "act", act, stillQuality)
+		if p := detail(act, &job.event); p != nil {
+			m.keep("still", "detail", p, stillQuality)
+		}
+	}
+	if p, ok := job.sight.takePictures(job.event.ID); ok {
+		m.keep("still", "before", &plate{p.Before, p.Width, p.Height}, stillQuality)
+		m.keep("still", "after", &plate{p.After, p.Width, p.Height}, stillQuality)
+	}
+	if snap != nil {
+		annotate(snap, job, letters)
+		m.keep("annotated", "annotated", snap, snapshotQuality)
+	}
+	return m.done
+}
+
+// stillMaker collects what becomes of one job.
+type stillMaker struct {
+	c    *capturer
+	job  *stillsJob
+	done stillsDone
+}
+
+func (m *stillMaker) fail(what string, err error) {
+	m.done.flaws = append(m.done.flaws, fmt.Sprintf("there is no %s: %s", what, reason(err)))
+}
+
+// reason says why there is no picture, without what is of no use to a reader.
+func reason(err error) string {
+	if errors.Is(err, errNoPicture) {
+		return errNoPicture.Error()
+	}
+	return "it could not be made"
+}
+
+// keep stores a picture; act and approach are as large as they came.
+func (m *stillMaker) keep(typ, name string, p *plate, quality int) {
+	jpeg, err := prep.EncodeJPEG(p.bgr, p.w, p.h, quality)
+	if err == nil {
+		var ref events.EvidenceRef
+		if ref, err = m.c.store.Put(typ, m.job.base+"-"+name+".jpg", m.job.event.OccurredAt, jpeg); err == nil {
+			m.done.refs = append(m.done.refs, ref)
+			return
+		}
+	}
+	m.c.log.Error("a picture of an evidence package cannot be stored", "event", m.job.event.ID, "picture", name, "err", err)
+	m.fail("picture «"+name+"»", err)
+}
+
+// snapshot reads the event's snapshot.
+func (m *stillMaker) snapshot() (*plate, error) {
+	for _, ref := range m.job.event.Evidence {
+		if ref.Type != "snapshot" {
+			continue
+		}
+		f, err := m.c.store.Open(ref)
+		if err != nil {
+			return nil, err
+		}
+		b, err := io.ReadAll(f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+		img, err := prep.Decode(b)
+		if err != nil {
+			return nil, err
+		}
+		defer img.Release()
+		return plateOf(img)
+	}
+	return nil, errNoPicture
+}
+
+func plateOf(pic media.Picture) (*plate, error) {
+	w, h := pic.Size()
+	p := &plate{make([]byte, 3*w*h), w, h}
+	return p, pic.BGR(p.bgr, w, h)
+}
+
+var errNoPicture = errors.New("the stream had no such picture")
+
+// decodeAt returns the picture of the main stream at about the target, not later
+// than the given time. The key picture nearest to the target is taken where one
+// is within two seconds: that costs the decoding of one picture instead of half
+// a group.
+func decodeAt(st deckState, target, latest time.Time) (*plate, error) {
+	units := st.ring.Snapshot(target, latest)
+	if len(units) == 0 || units[0].Captured.After(latest) {
+		return nil, errNoPicture
+	}
+	if !target.Equal(latest) {
+		if au := nearestKey(units, st.ring, target, latest); au != nil {
+			units = []*media.AccessUnit{au}
+		}
+	}
+	if len(units) > mostDecoded {
+		units = units[:mostDecoded]
+	}
+	dec, err := avdec.New(avdec.Config{Format: st.format})
+	if err != nil {
+		return nil, err
+	}
+	defer dec.Close()
+	var best *media.Frame
+	defer func() { best.Release() }()
+	offer := func(frames []*media.Frame) {
+		for _, f := range frames {
+			if best == nil || f.Captured.Sub(target).Abs() < best.Captured.Sub(target).Abs() {
+				best.Release()
+				best = f
+			} else {
+				f.Release()
+			}
+		}
+	}
+	for _, au := range units {
+		if au.Captured.After(target.Add(time.Second)) && best != nil {
+			break
+		}
+		frames, err := dec.Decode(au)
+		if err != nil {
+			return nil, err
+		}
+		offer(frames)
+	}
+	frames, err := dec.Flush()
+	if err != nil {
+		return nil, err
+	}
+	offer(frames)
+	if best == nil {
+		return nil, errNoPicture
+	}
+	return plateOf(best.Picture)
+}
+
+// nearestKey returns the key unit nearest to the target, nil when none is near.
+func nearestKey(units []*media.AccessUnit, r *ring.Ring, target, latest time.Time) *media.AccessUnit {
+	best := units[0]
+	for _, au := range r.Snapshot(target, latest) {
+		if au.Key && au.Captured.Sub(target).Abs() < best.Captured.Sub(target).Abs() {
+			best = au
+		}
+	}
+	if best.Captured.Sub(target).Abs() > 2*time.Second {
+		return nil
+	}
+	return best
+}
+
+// detail cuts out what the event is about, in the picture's own resolution; nil
+// when it is about no place.
+func detail(p *plate, ev *events.Event) *plate {
+	var box image.Rectangle
+	grow := func(b [4]float64) {
+		cx, cy := (b[0]+b[2])/2, (b[1]+b[3])/2
+		dx, dy := (b[2]-b[0])/2*detailMargin, (b[3]-b[1])/2*detailMargin
+		r := image.Rect(int((cx-dx)*float64(p.w)), int((cy-dy)*float64(p.h)), int((cx+dx)*float64(p.w)+1), int((cy+dy)*float64(p.h)+1))
+		box = box.Union(r)
+	}
+	if t, ok := thingBox(ev); ok { // what was left, rather than where its bringer stood then
+		grow([4]float64{t.Min.X, t.Min.Y, t.Max.X, t.Max.Y})
+	} else if ev.Subject != nil {
+		grow(ev.Subject.Box)
+	}
+	box = box.Intersect(image.Rect(0, 0, p.w, p.h))
+	if box.Dx() < 8 || box.Dy() < 8 {
+		return nil
+	}
+	out := &plate{make([]byte, 0, 3*box.Dx()*box.Dy()), box.Dx(), box.Dy()}
+	for y := box.Min.Y; y < box.Max.Y; y++ {
+		out.bgr = append(out.bgr, p.bgr[3*(y*p.w+box.Min.X):3*(y*p.w+box.Max.X)]...)
+	}
+	return out
+}
+
+// annotate draws into a picture what the event is about: the zone or line, the
+// boxes, and why, in both languages.
+func annotate(p *plate, job *stillsJob, letters *draw.Letters) {
+	ev, file := &job.event, &job.sight.plan.file
+	s := newSheet(p.bgr, p.w, p.h, letters)
+	col := severityColour(ev.Severity)
+	if z, ok := file.Zones[ev.Zone]; ok {
+		ring := s.ring(z.Area)
+		tint := col
+		tint.A = 30
+		s.Fill(ring, tint)
+		s.outline(ring, s.thick, col)
+	}
+	if l, ok := file.Lines[ev.Zone]; ok {
+		s.Line(s.at(geom.Point{X: l.From[0], Y: l.From[1]}), s.at(geom.Point{X: l.To[0], Y: l.To[1]}), s.thick*1.6, col)
+	}
+	thing, hasThing := thingBox(ev)
+	if hasThing {
+		s.frame(thing, false, stillColour())
+	}
+	if ev.Subject != nil {
+		s.frame(boxOf(ev.Subject.Box), hasThing, classColour(ev.Subject.Class)) // beside a thing it is where the actor was
+	}
+	edge := s.size * .5
+	lines := []string{ev.Source.Name + "  " + ev.OccurredAt.In(job.sight.plan.calendar.Location).Format("2006-01-02 15:04:05.000 -07:00")}
+	for _, text := range []string{ev.Why.VI, ev.Why.EN} {
+		lines = append(lines, letters.Wrap(text, s.size, float64(s.W)-4*edge, 3)...)
+	}
+	w, h := s.textSize(lines)
+	s.panel(s.room(edge, float64(s.H)-edge-h, w+s.size*.2, h), lines, col)
+	if hasThing {
+		s.tag(thing, [][]string{{"vật / thing"}}, stillColour())
+	}
+	if ev.Subject != nil {
+		s.tag(boxOf(ev.Subject.Box), [][]string{{fmt.Sprintf("%s %.0f%%", ev.Subject.Class, 100*ev.Subject.Score)}}, classColour(ev.Subject.Class))
+	}
+}
