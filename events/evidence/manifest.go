@@ -14,7 +14,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/xacam/xacam/events"
-	"github.com/xacam/xacam/events/vault"
 	"github.com/xacam/xacam/events/wire"
 )
 
@@ -86,12 +85,7 @@ func (m *Manifest) Encode() ([]byte, error) {
 	if err := m.check(); err != nil {
 		return nil, fmt.Errorf("encode a manifest: %w", err)
 	}
-	var b bytes.Buffer
-	b.WriteString("{\n")
-	for _, f := range []struct {
-		name  string
-		value any
-	}{
+	b, err := encodeLines([]field{
 		{"format", m.Format},
 		{"number", m.Number},
 		{"previous", m.Previous},
@@ -101,18 +95,36 @@ func (m *Manifest) Encode() ([]byte, error) {
 		{"event", m.Event},
 		{"record", m.Record},
 		{"flaws", append([]string{}, m.Flaws...)},
-	} {
+	}, m.Files)
+	if err != nil {
+		return nil, fmt.Errorf("encode a manifest: %w", err)
+	}
+	return b, nil
+}
+
+// field is one line of a document.
+type field struct {
+	name  string
+	value any
+}
+
+// encodeLines writes a JSON object: a line for each field, then the list
+// "files" with a line for each entry.
+func encodeLines[F any](fields []field, files []F) ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteString("{\n")
+	for _, f := range fields {
 		line, err := oneLine(f.value)
 		if err != nil {
-			return nil, fmt.Errorf("encode a manifest: %s: %w", f.name, err)
+			return nil, fmt.Errorf("%s: %w", f.name, err)
 		}
 		fmt.Fprintf(&b, "%q:%s,\n", f.name, line)
 	}
 	b.WriteString("\"files\":[")
-	for i, f := range m.Files {
+	for i, f := range files {
 		line, err := oneLine(f)
 		if err != nil {
-			return nil, fmt.Errorf("encode a manifest: %s: %w", f.Name, err)
+			return nil, fmt.Errorf("files: %w", err)
 		}
 		if i > 0 {
 			b.WriteByte(',')
@@ -122,7 +134,7 @@ func (m *Manifest) Encode() ([]byte, error) {
 	}
 	b.WriteString("\n]\n}\n")
 	if b.Len() > maxManifest {
-		return nil, fmt.Errorf("encode a manifest: %d bytes are more than %d", b.Len(), maxManifest)
+		return nil, fmt.Errorf("%d bytes are more than %d", b.Len(), maxManifest)
 	}
 	return b.Bytes(), nil
 }
@@ -226,9 +238,6 @@ func (m *Manifest) EventID() string {
 func verifySignature(key ed25519.PublicKey, text, sig []byte) bool {
 	return len(key) == ed25519.PublicKeySize && len(sig) == ed25519.SignatureSize && ed25519.Verify(key, text, sig)
 }
-
-// keyFits reports whether a key is the one that a document names.
-func keyFits(key ed25519.PublicKey, id string) bool { return vault.KeyID(key) == id }
 
 func sumOf(b []byte) string {
 	sum := sha256.Sum256(b)
