@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -31,7 +32,7 @@ const (
 // Blurs lists every Blur.
 func Blurs() []Blur { return []Blur{BlurNone, BlurOthers, BlurAll} }
 
-// maxReason bounds, in characters, what people may say.
+// Limits, in characters, of what people may say.
 const (
 	maxBy     = 100
 	maxReason = 500
@@ -59,10 +60,8 @@ func (r *Request) Check() error {
 			return &events.FieldError{Field: f.name, Reason: fmt.Sprintf("is required, 1 to %d printable characters: it is written into the package and the audit log", f.most)}
 		}
 	}
-	for _, b := range Blurs() {
-		if r.Blur == b {
-			return nil
-		}
+	if slices.Contains(Blurs(), r.Blur) {
+		return nil
 	}
 	return &events.FieldError{Field: "blur", Reason: "must be none, others or all"}
 }
@@ -83,7 +82,7 @@ type Export struct {
 	Files      []ExtraFile
 }
 
-// LeftOut is a file that a package lacks, or has in a bad state, and why.
+// LeftOut is a file that a package lacks, and why.
 type LeftOut struct {
 	Name string `json:"name"`
 	Why  string `json:"why"`
@@ -94,6 +93,7 @@ type ExtraFile struct {
 	SHA256 string `json:"sha256"`
 	Name   string `json:"name"`
 	Bytes  int64  `json:"bytes"`
+	Note   string `json:"note,omitempty"`
 }
 
 // exportJSON is an Export as it is read.

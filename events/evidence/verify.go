@@ -23,7 +23,7 @@ func (f Finding) String() string { return f.File + ": " + f.Problem }
 
 // Report is what was found out about a package.
 type Report struct {
-	Manifest *Manifest // nil when it cannot be read
+	Manifest *Manifest // nil when it cannot be read or relied on
 	Export   *Export   // nil likewise
 	SHA256   string    // of manifest.json
 	Findings []Finding
@@ -159,10 +159,11 @@ func (v *verifier) exportDocument() {
 	}
 	key := v.key(x.KeyID)
 	switch {
-	case key == nil && v.report.Trusted:
-		v.find(exportSignatureName, "it claims to be by the key %s, which is not the one given (%s)", printable(x.KeyID), v.keyNames())
-	case key == nil:
+	case key == nil && !v.report.Trusted && !v.manifestKey():
 		v.find(keyName, "changed: it is not the key %s that export.json names, but %s", printable(x.KeyID), v.keyNames())
+	case key == nil:
+		v.find(exportName, "it claims to be signed by the key %s, which is not %s", printable(x.KeyID), v.keyNames())
+		v.find(exportSignatureName, "it is not by the key that was expected (%s)", v.keyNames())
 	case !verifySignature(key, text, sig):
 		v.find(exportName, "changed: its signature does not fit, so this file or export.sig was changed")
 		v.find(exportSignatureName, "changed: it does not fit, so this file or export.json was changed")
@@ -171,8 +172,22 @@ func (v *verifier) exportDocument() {
 	}
 }
 
+// manifestKey reports whether the key that the manifest names is there.
+func (v *verifier) manifestKey() bool {
+	if !v.b.has(manifestName) {
+		return false
+	}
+	text, err := v.b.read(manifestName, maxManifest)
+	if err != nil {
+		return false
+	}
+	m, err := ParseManifest(text)
+	return err == nil && v.key(m.KeyID) != nil
+}
+
 // manifestDocument reads manifest.json. The report has it also when its
-// signature is wrong, so that files can be compared.
+// signature is wrong, so that files can be compared, unless it is certain that
+// it was changed.
 func (v *verifier) manifestDocument() {
 	text, ok := v.document(manifestName, maxManifest)
 	sig, ok2 := v.document(signatureName, ed25519.SignatureSize)
@@ -189,16 +204,16 @@ func (v *verifier) manifestDocument() {
 	key := v.key(m.KeyID)
 	x := v.report.Export
 	switch {
-	case !ok2:
+	case !ok2 || key != nil && verifySignature(key, text, sig):
+	case x != nil && x.Manifest.SHA256 != v.report.SHA256:
+		v.find(manifestName, "changed: its signature does not fit, and it is not the one that was exported; the files could not be compared with it")
+		v.report.Manifest = nil
 	case key == nil && v.report.Trusted:
 		v.find(signatureName, "it claims to be by the key %s, which is not the one given (%s)", printable(m.KeyID), v.keyNames())
 	case key == nil:
 		v.find(keyName, "changed: it is not the key %s that the manifest names, but %s", printable(m.KeyID), v.keyNames())
-	case verifySignature(key, text, sig):
-	case x != nil && x.Manifest.SHA256 == v.report.SHA256:
-		v.find(signatureName, "changed: it does not fit manifest.json, which is as it was exported")
 	case x != nil:
-		v.find(manifestName, "changed: its signature does not fit, and it is not the one that was exported")
+		v.find(signatureName, "changed: it does not fit manifest.json, which is as it was exported")
 	default:
 		v.find(manifestName, "changed: its signature does not fit, so this file or manifest.sig was changed")
 		v.find(signatureName, "changed: it does not fit, so this file or manifest.json was changed")
@@ -224,6 +239,9 @@ func (v *verifier) files(ctx context.Context) error {
 	if x := v.report.Export; x != nil {
 		for _, f := range x.Files {
 			as := File{Name: f.Name, Bytes: f.Bytes, SHA256: f.SHA256}
+			if f.Note != "" {
+				v.report.Notes = append(v.report.Notes, printable(f.Name)+": "+printable(f.Note)+", says export.json")
+			}
 			if gone, err := v.file(ctx, as); err != nil {
 				return err
 			} else if gone {
@@ -231,7 +249,7 @@ func (v *verifier) files(ctx context.Context) error {
 			}
 		}
 		for _, l := range x.LeftOut {
-			if !v.b.has(l.Name) || strings.HasPrefix(l.Name, viewingPrefix) {
+			if !v.b.has(l.Name) {
 				v.report.Notes = append(v.report.Notes, printable(l.Name)+": "+printable(l.Why)+", says export.json")
 			}
 		}
@@ -273,11 +291,20 @@ func (v *verifier) sum(ctx context.Context, name string, size int64) (string, er
 	return sum, err
 }
 
+// unlisted reports whether the list that a file would be in cannot be read,
+// which is a finding already.
+func (v *verifier) unlisted(name string) bool {
+	if strings.HasPrefix(name, viewingPrefix) {
+		return v.report.Export == nil
+	}
+	return v.report.Manifest == nil
+}
+
 // surplus names what nobody accounts for, and what is missing; a file that is
 // both was renamed.
 func (v *verifier) surplus(ctx context.Context, missing []File) error {
 	for _, name := range v.b.names {
-		if v.accepted[name] {
+		if v.accepted[name] || v.unlisted(name) {
 			continue
 		}
 		i := -1

@@ -222,9 +222,6 @@ func (z *zipper) clip(f File, name string, lines []string) (err error) {
 		z.leaveOut(name, "the copy could not be made")
 		return nil
 	}
-	if note != "" {
-		z.leaveOut(name, note)
-	}
 	in, err := os.Open(temp)
 	if err != nil {
 		return err
@@ -242,6 +239,6 @@ func (z *zipper) clip(f File, name string, lines []string) (err error) {
 	if err != nil {
 		return err
 	}
-	z.p.export.Files = append(z.p.export.Files, ExtraFile{Name: name, Bytes: n, SHA256: sum})
+	z.p.export.Files = append(z.p.export.Files, ExtraFile{Name: name, Bytes: n, SHA256: sum, Note: strings.ToValidUTF8(note, "?")})
 	return nil
 }
