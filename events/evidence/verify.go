@@ -122,9 +122,11 @@ func (v *verifier) document(name string, most int64) ([]byte, bool) {
 	return data, true
 }
 
-// key returns the key of an ID.
-func (v *verifier) key(id string) ed25519.PublicKey {
-	for _, k := range v.keys {
+// key returns the key of an ID, nil for none.
+func (v *verifier) key(id string) ed25519.PublicKey { return keyOf(v.keys, id) }
+
+func keyOf(keys []ed25519.PublicKey, id string) ed25519.PublicKey {
+	for _, k := range keys {
 		if vault.KeyID(k) == id {
 			return k
 		}
