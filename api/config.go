@@ -70,6 +70,11 @@ type Config struct {
 	MaxBacktests    int           // tried at once; default 1
 	BacktestTimeout time.Duration // of one; default 50s
 
+	// Export makes packages of evidence; nil when none are sealed.
+	Export        Exporter
+	MaxExports    int           // made at once; default 2
+	ExportTimeout time.Duration // of one, the sending included; default 10m
+
 	MaxStreams     int           // event streams open at once; default 64
 	Tail           int           // latest changes kept in memory for all streams; default 1024
 	Poll           time.Duration // how often streams look for changes without being woken; default 1s
@@ -106,7 +111,7 @@ func (c Config) withDefaults() (Config, error) {
 	for _, n := range []struct {
 		v   *int
 		def int
-	}{{&c.MaxStreams, 64}, {&c.Tail, 1024}, {&c.MaxBacktests, 1}} {
+	}{{&c.MaxStreams, 64}, {&c.Tail, 1024}, {&c.MaxBacktests, 1}, {&c.MaxExports, 2}} {
 		if *n.v <= 0 {
 			*n.v = n.def
 		}
@@ -121,6 +126,7 @@ func (c Config) withDefaults() (Config, error) {
 		{&c.RequestTimeout, 10 * time.Second},
 		{&c.Grace, 5 * time.Second},
 		{&c.BacktestTimeout, 50 * time.Second},
+		{&c.ExportTimeout, 10 * time.Minute},
 	} {
 		if *d.v <= 0 {
 			*d.v = d.def

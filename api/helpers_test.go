@@ -29,7 +29,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	for _, contentType := range []string{"image/jpeg", "multipart/byteranges"} {
+	for _, contentType := range []string{
+		"image/jpeg", "multipart/byteranges", "video/mp4", "application/jsonl", "application/octet-stream", "application/zip",
+	} {
 		openapi3filter.RegisterBodyDecoder(contentType, openapi3filter.FileBodyDecoder)
 	}
 	goleak.VerifyTestMain(eventstest.M{M: m})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -14,12 +15,12 @@ import (
 const maxBody = 64 << 10
 
 // outer answers HEAD like GET without a body (RFC 9110, 9.3.2), which net/http
-// cuts off by itself, and bounds the body. HEAD of an endless stream is left to
-// the router, which refuses it.
+// cuts off by itself, and bounds the body. HEAD of an endless stream, or of a
+// package, which is logged, is left to the router, which refuses it.
 func outer(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		if r.Method == http.MethodHead && r.URL.Path != pathStream {
+		if r.Method == http.MethodHead && r.URL.Path != pathStream && !strings.HasSuffix(r.URL.Path, zipSuffix) {
 			r = r.WithContext(r.Context()) // a copy: net/http must go on seeing HEAD
 			r.Method = http.MethodGet
 		}

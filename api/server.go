@@ -26,6 +26,9 @@ const (
 	pathStream   = "/api/v1/events/stream"
 	pathEvent    = "/api/v1/events/:id"
 	pathSnapshot = "/api/v1/events/:id/snapshot"
+	pathEvidence = "/api/v1/events/:id/evidence"
+	pathFile     = "/api/v1/events/:id/evidence/:name"
+	pathPackage  = "/api/v1/events/:id/evidence.zip"
 	pathCameras  = "/api/v1/cameras"
 	pathCamera   = "/api/v1/cameras/:slug"
 	pathCounts   = "/api/v1/counts"
@@ -59,6 +62,7 @@ type Server struct {
 	started atomic.Bool
 
 	backtests chan struct{} // one entry for each that runs
+	exports   chan struct{} // likewise
 }
 
 // New checks cfg and builds the routes. It starts nothing. A listener that is
@@ -73,13 +77,16 @@ func New(cfg Config) (*Server, error) {
 			return nil, err
 		}
 	}
-	s := &Server{cfg: cfg, backtests: make(chan struct{}, cfg.MaxBacktests)}
+	s := &Server{cfg: cfg, backtests: make(chan struct{}, cfg.MaxBacktests), exports: make(chan struct{}, cfg.MaxExports)}
 	handlers := map[string]gin.HandlerFunc{
 		pathIndex:    s.index,
 		pathEvents:   s.listEvents,
 		pathStream:   s.streamEvents,
 		pathEvent:    s.getEvent,
 		pathSnapshot: s.getSnapshot,
+		pathEvidence: s.listEvidence,
+		pathFile:     s.getEvidence,
+		pathPackage:  s.exportEvidence,
 		pathCameras:  s.listCameras,
 		pathCamera:   s.getCamera,
 		pathCounts:   s.listCounts,

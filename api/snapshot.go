@@ -1,14 +1,13 @@
 package api
 
 import (
-	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -27,21 +26,7 @@ func (s *Server) getSnapshot(c *gin.Context) {
 		s.fail(c, &refusal{Status: http.StatusNotFound, Detail: "this event has no snapshot"})
 		return
 	}
-	f, err := openEvidence(s.cfg.Media, ev.Evidence[i])
-	if errors.Is(err, fs.ErrNotExist) {
-		s.fail(c, &refusal{Status: http.StatusNotFound, Detail: "the snapshot of this event is no longer kept"})
-		return
-	}
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	defer f.Close()
-	h := c.Writer.Header()
-	h.Set("Content-Type", "image/jpeg")
-	h.Set("Cache-Control", "private, max-age=31536000, immutable")
-	h.Set("ETag", `"`+ev.Evidence[i].SHA256+`"`)
-	http.ServeContent(&problemWriter{c: c}, c.Request, "", time.Time{}, f)
+	s.serveEvidence(c, ev.Evidence[i], "snapshot.jpg")
 }
 
 // openEvidence opens the file that ref names below root, which the caller
@@ -74,6 +59,7 @@ func openEvidence(root *os.Root, ref events.EvidenceRef) (*os.File, error) {
 // refusals by problems.
 type problemWriter struct {
 	c       *gin.Context
+	w       io.Writer // of the answer
 	refused bool
 }
 
@@ -101,5 +87,5 @@ func (w *problemWriter) Write(b []byte) (int, error) {
 	if w.refused {
 		return len(b), nil
 	}
-	return w.c.Writer.Write(b)
+	return w.w.Write(b)
 }

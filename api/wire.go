@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"time"
 
 	"github.com/xacam/xacam/events"
@@ -13,13 +14,16 @@ func (s *Server) encodeEvent(b []byte, ev *events.Event) ([]byte, error) {
 	return w.AppendJSON(b)
 }
 
-// evidenceURL returns the address of a file of ev, relative to the server; ""
-// for files that have none yet.
+// evidenceURL returns the address of a file of ev, relative to the server.
 func evidenceURL(ev *events.Event, ref events.EvidenceRef) string {
-	if ref.Type != snapshotType {
+	if ref.Type == snapshotType {
+		return pathEvents + "/" + ev.ID + "/snapshot"
+	}
+	i := slices.Index(ev.Evidence, ref)
+	if i < 0 {
 		return ""
 	}
-	return pathEvents + "/" + ev.ID + "/snapshot"
+	return pathEvents + "/" + ev.ID + "/evidence/" + wire.Names(ev.Evidence)[i]
 }
 
 // timeJSON returns t in the configured zone as events show it, nil for zero.

@@ -139,7 +139,8 @@ type Place struct {
 type EvidenceRef struct {
 	// Type is "snapshot" (the whole picture as it came), "annotated" (a copy with
 	// boxes), "still" (approach, act, detail, before, after), "clip", "track",
-	// "record" (the event and the versions of all that led to it) or "manifest".
+	// "record" (the event and the versions of all that led to it), "manifest" or
+	// "signature" (of the manifest).
 	Type   string
 	Path   string
 	SHA256 string // 64 hex digits

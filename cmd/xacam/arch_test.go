@@ -32,7 +32,7 @@ var imports = map[string][]string{
 	"events/spool":     {"events"},
 	"events/tally":     {"events"},
 	"events/wire":      {"events"},
-	"events/evidence":  {"events"},
+	"events/evidence":  {"events", "events/vault", "events/wire"},
 	"events/outbox":    {"events", "events/schedule"},
 	"events/vault":     {},
 	"vision":           {"streams/media", "vision/geom"},

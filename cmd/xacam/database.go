@@ -160,7 +160,7 @@ func (d *database) OpenEvents(ctx context.Context, source string) ([]events.Even
 }
 
 // Files implements evidence.Catalogue.
-func (d *database) Files(ctx context.Context, after evidence.Cursor, before time.Time, limit int) ([]evidence.File, evidence.Cursor, error) {
+func (d *database) Files(ctx context.Context, after evidence.Cursor, before time.Time, limit int) ([]evidence.StoredFile, evidence.Cursor, error) {
 	if err := d.gate(); err != nil {
 		return nil, evidence.Cursor{}, err
 	}
@@ -168,7 +168,7 @@ func (d *database) Files(ctx context.Context, after evidence.Cursor, before time
 }
 
 // AllFiles implements evidence.Catalogue.
-func (d *database) AllFiles(ctx context.Context, after evidence.Cursor, limit int) ([]evidence.File, evidence.Cursor, error) {
+func (d *database) AllFiles(ctx context.Context, after evidence.Cursor, limit int) ([]evidence.StoredFile, evidence.Cursor, error) {
 	if err := d.gate(); err != nil {
 		return nil, evidence.Cursor{}, err
 	}

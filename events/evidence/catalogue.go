@@ -7,8 +7,8 @@ import (
 	"github.com/xacam/xacam/events"
 )
 
-// File is a stored file that is still there, with what decides how long.
-type File struct {
+// StoredFile is a stored file that is still there, with what decides how long.
+type StoredFile struct {
 	EventID  string
 	Ref      events.EvidenceRef
 	Kind     events.Kind
@@ -35,7 +35,7 @@ type Catalogue interface {
 	// Files returns files that are there, of events that occurred before a
 	// moment, oldest first, without manifests, and where to go on; the cursor is
 	// zero at the end.
-	Files(ctx context.Context, after Cursor, before time.Time, limit int) ([]File, Cursor, error)
+	Files(ctx context.Context, after Cursor, before time.Time, limit int) ([]StoredFile, Cursor, error)
 	// Remove notes that files are gone and writes the deletion log, in one
 	// transaction. Files that are held, by now, are left out. It returns the
 	// paths of the others: only those may be deleted.
@@ -43,7 +43,7 @@ type Catalogue interface {
 	// AllFiles returns every file that is there, manifests too, by event and
 	// path, and where to go on; the cursor is zero at the end. Of a file only
 	// EventID and Ref are filled in.
-	AllFiles(ctx context.Context, after Cursor, limit int) ([]File, Cursor, error)
+	AllFiles(ctx context.Context, after Cursor, limit int) ([]StoredFile, Cursor, error)
 	// Known reports which of the paths belong to an event and should be there.
 	Known(ctx context.Context, paths []string) (map[string]bool, error)
 	// Bytes returns the size of all files that are there.

@@ -27,8 +27,8 @@ type Problem struct {
 	Mended  bool
 }
 
-// Report is what Check found.
-type Report struct {
+// CheckReport is what Check found.
+type CheckReport struct {
 	Files    int // that events refer to
 	Bytes    int64
 	Problems []Problem // at most maxProblems
@@ -58,8 +58,8 @@ type CheckConfig struct {
 // event refers to is moved to lost+found; what a crash left half written is
 // deleted. A file whose bytes changed is only reported: it is evidence that
 // something happened to it.
-func Check(ctx context.Context, cfg CheckConfig) (*Report, error) {
-	c := &checker{cfg: cfg, report: &Report{}}
+func Check(ctx context.Context, cfg CheckConfig) (*CheckReport, error) {
+	c := &checker{cfg: cfg, report: &CheckReport{}}
 	if c.cfg.Pending == nil {
 		c.cfg.Pending = func(string) bool { return false }
 	}
@@ -81,7 +81,7 @@ func Check(ctx context.Context, cfg CheckConfig) (*Report, error) {
 type checker struct {
 	cfg    CheckConfig
 	root   *os.Root
-	report *Report
+	report *CheckReport
 	seen   int
 }
 
@@ -130,7 +130,7 @@ func (c *checker) rows(ctx context.Context) error {
 	}
 }
 
-func (c *checker) compare(f *File) (Problem, bool) {
+func (c *checker) compare(f *StoredFile) (Problem, bool) {
 	p := Problem{Path: f.Ref.Path, EventID: f.EventID}
 	file, err := c.root.Open(filepath.FromSlash(f.Ref.Path))
 	if err != nil {

@@ -122,7 +122,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 func (k *Keeper) Round(ctx context.Context) error {
 	now := k.cfg.Now()
 	p := &k.cfg.Policy
-	err := k.scan(ctx, now.Add(-p.shortest()), func(files []File) ([]string, bool) {
+	err := k.scan(ctx, now.Add(-p.shortest()), func(files []StoredFile) ([]string, bool) {
 		var due []string
 		for i := range files {
 			if p.due(&files[i], now) {
@@ -180,7 +180,7 @@ func (k *Keeper) look(ctx context.Context) error {
 // more.
 func (k *Keeper) free(ctx context.Context, reason string, bytes, files int64) error {
 	bytes, files = bytes+bytes/goalOverhead, files+files/goalOverhead
-	return k.scan(ctx, k.cfg.Now().Add(-youngest), func(found []File) ([]string, bool) {
+	return k.scan(ctx, k.cfg.Now().Add(-youngest), func(found []StoredFile) ([]string, bool) {
 		var paths []string
 		for i := range found {
 			if bytes <= 0 && files <= 0 {
@@ -202,7 +202,7 @@ const page = 200
 
 // scan goes through the files of events before a moment, oldest first, and
 // removes those that choose names, until it says that there is enough.
-func (k *Keeper) scan(ctx context.Context, before time.Time, choose func([]File) (paths []string, more bool), reason string) error {
+func (k *Keeper) scan(ctx context.Context, before time.Time, choose func([]StoredFile) (paths []string, more bool), reason string) error {
 	var at Cursor
 	for ctx.Err() == nil {
 		files, next, err := k.cfg.Catalogue.Files(ctx, at, before, page)

@@ -23,7 +23,7 @@ import (
 	"github.com/xacam/xacam/events/pgstore"
 )
 
-const day = 24 * time.Hour
+const aDay = 24 * time.Hour
 
 // shelf is a media folder and a database.
 type shelf struct {
@@ -129,21 +129,21 @@ func (s *shelf) keeper(cfg evidence.KeeperConfig) *evidence.Keeper {
 func TestAgeByClass(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, t.TempDir())
-	old := s.event("intrusion", 91*day, 10)
-	young := s.event("intrusion", 89*day, 10)
-	crossing := s.event("line_crossing", 31*day, 10)
-	crossingYoung := s.event("line_crossing", 29*day, 10)
-	held := s.event("intrusion", 500*day, 10)
+	old := s.event("intrusion", 91*aDay, 10)
+	young := s.event("intrusion", 89*aDay, 10)
+	crossing := s.event("line_crossing", 31*aDay, 10)
+	crossingYoung := s.event("line_crossing", 29*aDay, 10)
+	held := s.event("intrusion", 500*aDay, 10)
 	s.hold(held)
-	wrong := s.event("intrusion", 8*day, 10)
+	wrong := s.event("intrusion", 8*aDay, 10)
 	s.exec("UPDATE event SET workflow_state = 'closed', verdict = 'false_alarm' WHERE id = $1", wrong.ID)
-	shared := s.event("intrusion", 95*day, 10)
-	sharedWithYoung := s.event("intrusion", 2*day, 10, shared.Evidence...)
-	sharedWithHeld := s.event("intrusion", 96*day, 10, held.Evidence...)
+	shared := s.event("intrusion", 95*aDay, 10)
+	sharedWithYoung := s.event("intrusion", 2*aDay, 10, shared.Evidence...)
+	sharedWithHeld := s.event("intrusion", 96*aDay, 10, held.Evidence...)
 
 	k := s.keeper(evidence.KeeperConfig{Policy: evidence.Policy{Classes: []evidence.Class{
-		{Name: "false alarms", Verdicts: []string{"false_alarm"}, Keep: 7 * day},
-		{Name: "traffic", Kinds: []events.Kind{"line_crossing"}, Keep: 30 * day},
+		{Name: "false alarms", Verdicts: []string{"false_alarm"}, Keep: 7 * aDay},
+		{Name: "traffic", Kinds: []events.Kind{"line_crossing"}, Keep: 30 * aDay},
 	}}})
 	require.NoError(t, k.Round(t.Context()))
 	for name, c := range map[string]struct {
@@ -198,7 +198,7 @@ func TestNoHoldIsLost(t *testing.T) {
 	s := newShelf(t, t.TempDir())
 	var all []events.Event
 	for range 300 {
-		all = append(all, s.event("intrusion", 100*day, 10))
+		all = append(all, s.event("intrusion", 100*aDay, 10))
 	}
 	conn, err := pgx.Connect(t.Context(), s.dsn)
 	require.NoError(t, err)
@@ -266,11 +266,11 @@ func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := tmpfs(t, "size=8m")
 	s := newShelf(t, dir)
-	first := s.event("intrusion", 3*day, 100_000)
+	first := s.event("intrusion", 3*aDay, 100_000)
 	s.hold(first)
 	var all []events.Event
 	for i := range 40 {
-		all = append(all, s.event("intrusion", 2*day-time.Duration(i)*time.Minute, 100_000))
+		all = append(all, s.event("intrusion", 2*aDay-time.Duration(i)*time.Minute, 100_000))
 	}
 	// Somebody else fills the disk to the last byte.
 	filler := filepath.Join(dir, "others.bin")
@@ -306,7 +306,7 @@ func TestNothingLeftToDelete(t *testing.T) {
 	t.Parallel()
 	dir := tmpfs(t, "size=4m")
 	s := newShelf(t, dir)
-	held := s.event("intrusion", day, 100_000)
+	held := s.event("intrusion", aDay, 100_000)
 	s.hold(held)
 	filler := filepath.Join(dir, "others.bin")
 	require.NoError(t, os.WriteFile(filler, make([]byte, 3_500_000), 0o600))
@@ -328,7 +328,7 @@ func TestReadOnlyAndNoInodes(t *testing.T) {
 	t.Parallel()
 	dir := tmpfs(t, "size=8m,nr_inodes=40")
 	s := newShelf(t, dir)
-	ev := s.event("intrusion", day, 100)
+	ev := s.event("intrusion", aDay, 100)
 	_, health := s.watch(evidence.KeeperConfig{Policy: evidence.Policy{MinFree: 1, MinFreeFiles: 8}, Reserve: -1})
 	require.Eventually(t, func() bool { return !health().At.IsZero() && health().Unusable == nil }, 5*time.Second, 20*time.Millisecond)
 
@@ -361,7 +361,7 @@ func TestReserve(t *testing.T) {
 	t.Parallel()
 	dir := tmpfs(t, "size=4m")
 	s := newShelf(t, dir)
-	ev := s.event("intrusion", day, 100_000)
+	ev := s.event("intrusion", aDay, 100_000)
 	full := &fullCatalogue{Store: s.db, media: s.media}
 	cfg := evidence.KeeperConfig{
 		Store: s.media, Catalogue: full, Policy: evidence.Policy{MinFree: 1 << 20}, Reserve: 1 << 20,
@@ -406,7 +406,7 @@ func TestPolicyIsChecked(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, t.TempDir())
 	for _, p := range []evidence.Policy{
-		{Keep: time.Minute}, {Keep: -day}, {MaxBytes: -1}, {Classes: []evidence.Class{{Name: "x"}}},
+		{Keep: time.Minute}, {Keep: -aDay}, {MaxBytes: -1}, {Classes: []evidence.Class{{Name: "x"}}},
 	} {
 		_, err := evidence.NewKeeper(evidence.KeeperConfig{Store: s.media, Catalogue: s.db, Policy: p})
 		require.Error(t, err, "%+v", p)
@@ -416,11 +416,11 @@ func TestPolicyIsChecked(t *testing.T) {
 func TestCheckBothWays(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, t.TempDir())
-	whole := s.event("intrusion", day, 100)
-	missing := s.event("intrusion", day, 100)
-	shorter := s.event("intrusion", day, 100)
-	flipped := s.event("intrusion", day, 100)
-	pending := s.event("intrusion", day, 100)
+	whole := s.event("intrusion", aDay, 100)
+	missing := s.event("intrusion", aDay, 100)
+	shorter := s.event("intrusion", aDay, 100)
+	flipped := s.event("intrusion", aDay, 100)
+	pending := s.event("intrusion", aDay, 100)
 	require.NoError(t, os.Remove(filepath.Join(s.dir, missing.Evidence[0].Path)))
 	require.NoError(t, os.Truncate(filepath.Join(s.dir, shorter.Evidence[0].Path), 99))
 	b, err := os.ReadFile(filepath.Join(s.dir, flipped.Evidence[0].Path))

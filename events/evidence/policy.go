@@ -19,7 +19,7 @@ type Class struct {
 	Keep       time.Duration
 }
 
-func (c *Class) matches(f *File) bool {
+func (c *Class) matches(f *StoredFile) bool {
 	return (len(c.Kinds) == 0 || slices.Contains(c.Kinds, f.Kind)) &&
 		(len(c.Severities) == 0 || slices.Contains(c.Severities, f.Severity)) &&
 		(len(c.Verdicts) == 0 || slices.Contains(c.Verdicts, f.Verdict))
@@ -69,7 +69,7 @@ func (p *Policy) shortest() time.Duration {
 }
 
 // due reports whether a file is older than its class is kept.
-func (p *Policy) due(f *File, now time.Time) bool {
+func (p *Policy) due(f *StoredFile, now time.Time) bool {
 	keep := p.Keep
 	for i := range p.Classes {
 		if p.Classes[i].matches(f) {

@@ -289,9 +289,18 @@ func (s *Store) OpenEvents(ctx context.Context, source string) ([]events.Event, 
 	return found, classify("read open events of "+source, err)
 }
 
+// querier is the pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
 // collect runs a query for eventRows and adds the evidence.
 func (s *Store) collect(ctx context.Context, sql string, args pgx.StrictNamedArgs) ([]events.Event, error) {
-	rows, err := s.pool.Query(ctx, sql, args)
+	return collectFrom(ctx, s.pool, sql, args)
+}
+
+func collectFrom(ctx context.Context, q querier, sql string, args pgx.StrictNamedArgs) ([]events.Event, error) {
+	rows, err := q.Query(ctx, sql, args)
 	if err != nil {
 		return nil, err
 	}
@@ -304,16 +313,16 @@ func (s *Store) collect(ctx context.Context, sql string, args pgx.StrictNamedArg
 	for i := range found {
 		out[i], ids[i] = found[i].event(), found[i].ID
 	}
-	return out, s.addEvidence(ctx, out, ids)
+	return out, addEvidence(ctx, q, out, ids)
 }
 
 // addEvidence fills in the evidence of events with the given identifiers; the
 // same one may occur twice.
-func (s *Store) addEvidence(ctx context.Context, to []events.Event, ids [][16]byte) error {
+func addEvidence(ctx context.Context, q querier, to []events.Event, ids [][16]byte) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	rows, err := s.pool.Query(ctx,
+	rows, err := q.Query(ctx,
 		"SELECT event_id, type, path, sha256, bytes, gone_at FROM evidence WHERE event_id = ANY(@ids) ORDER BY event_id, ordinal, path",
 		pgx.StrictNamedArgs{"ids": ids})
 	if err != nil {
@@ -324,8 +333,7 @@ func (s *Store) addEvidence(ctx context.Context, to []events.Event, ids [][16]by
 	var ref events.EvidenceRef
 	var gone *time.Time
 	_, err = pgx.ForEachRow(rows, []any{&id, &ref.Type, &ref.Path, &ref.SHA256, &ref.Bytes, &gone}, func() error {
-		ref.Gone = time.Time{}
-		if gone != nil {
+		if ref.Gone = (time.Time{}); gone != nil {
 			ref.Gone = gone.UTC()
 		}
 		byID[id] = append(byID[id], ref)

@@ -26,7 +26,7 @@ type fileRow struct {
 }
 
 // Files implements evidence.Catalogue.
-func (s *Store) Files(ctx context.Context, after evidence.Cursor, before time.Time, limit int) ([]evidence.File, evidence.Cursor, error) {
+func (s *Store) Files(ctx context.Context, after evidence.Cursor, before time.Time, limit int) ([]evidence.StoredFile, evidence.Cursor, error) {
 	return s.files(ctx, "list media", `
 		SELECT e.event_id, e.path, e.type, e.sha256, e.bytes,
 			(SELECT o.event_id FROM evidence o WHERE o.path = e.path AND o.gone_at IS NULL ORDER BY o.event_id DESC LIMIT 1) AS newest,
@@ -39,19 +39,19 @@ func (s *Store) Files(ctx context.Context, after evidence.Cursor, before time.Ti
 }
 
 // AllFiles implements evidence.Catalogue.
-func (s *Store) AllFiles(ctx context.Context, after evidence.Cursor, limit int) ([]evidence.File, evidence.Cursor, error) {
+func (s *Store) AllFiles(ctx context.Context, after evidence.Cursor, limit int) ([]evidence.StoredFile, evidence.Cursor, error) {
 	return s.files(ctx, "list all media", `
 		SELECT e.event_id, e.path, e.type, e.sha256, e.bytes, e.event_id AS newest, false AS held
 		FROM evidence e WHERE e.gone_at IS NULL AND (e.event_id, e.path) > (@id, @path)
 		ORDER BY e.event_id, e.path LIMIT @limit`,
-		after, pgx.StrictNamedArgs{"limit": limit}, func(context.Context, []evidence.File, [][16]byte) error { return nil })
+		after, pgx.StrictNamedArgs{"limit": limit}, func(context.Context, []evidence.StoredFile, [][16]byte) error { return nil })
 }
 
 // files reads one page. The cursor is zero when it was the last.
 func (s *Store) files(
 	ctx context.Context, attempted, sql string, after evidence.Cursor, args pgx.StrictNamedArgs,
-	more func(context.Context, []evidence.File, [][16]byte) error,
-) ([]evidence.File, evidence.Cursor, error) {
+	more func(context.Context, []evidence.StoredFile, [][16]byte) error,
+) ([]evidence.StoredFile, evidence.Cursor, error) {
 	var id [16]byte
 	if after.EventID != "" {
 		var err error
@@ -68,11 +68,11 @@ func (s *Store) files(
 	if err != nil {
 		return nil, evidence.Cursor{}, classify(attempted, err)
 	}
-	out := make([]evidence.File, len(found))
+	out := make([]evidence.StoredFile, len(found))
 	ids := make([][16]byte, len(found))
 	for i, r := range found {
 		ids[i] = r.EventID
-		out[i] = evidence.File{
+		out[i] = evidence.StoredFile{
 			EventID: formatID(r.EventID), Ref: events.EvidenceRef{Type: r.Type, Path: r.Path, SHA256: r.SHA256, Bytes: r.Bytes},
 			Newest: time.UnixMilli(millisOf(r.Newest)).UTC(), Held: r.Held,
 		}
@@ -89,7 +89,7 @@ func (s *Store) files(
 }
 
 // addDeciders fills in what classes of retention look at.
-func (s *Store) addDeciders(ctx context.Context, to []evidence.File, ids [][16]byte) error {
+func (s *Store) addDeciders(ctx context.Context, to []evidence.StoredFile, ids [][16]byte) error {
 	if len(ids) == 0 {
 		return nil
 	}
@@ -102,9 +102,9 @@ func (s *Store) addDeciders(ctx context.Context, to []evidence.File, ids [][16]b
 	if err != nil {
 		return err
 	}
-	byID := make(map[[16]byte]evidence.File)
+	byID := make(map[[16]byte]evidence.StoredFile)
 	var id [16]byte
-	var f evidence.File
+	var f evidence.StoredFile
 	_, err = pgx.ForEachRow(rows, []any{&id, &f.Kind, &f.Severity, &f.Verdict}, func() error {
 		byID[id] = f
 		return nil

@@ -255,3 +255,25 @@ func writeKey(path string, text []byte, mode fs.FileMode) (err error) {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+// PublicKeys returns the public keys in a key folder, retired ones too, without
+// opening the secret ones.
+func PublicKeys(dir string) ([]ed25519.PublicKey, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, retiredGlob))
+	if err != nil {
+		return nil, fmt.Errorf("list public keys: %w", err)
+	}
+	var out []ed25519.PublicKey
+	for _, p := range append([]string{filepath.Join(dir, PublicFile)}, paths...) {
+		text, err := os.ReadFile(p)
+		if err != nil {
+			return nil, fmt.Errorf("read a public key: %w", err)
+		}
+		key, err := ParsePublic(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p, err)
+		}
+		out = append(out, key)
+	}
+	return out, nil
+}

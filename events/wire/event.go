@@ -73,7 +73,7 @@ type Why struct {
 // Evidence is one file.
 type Evidence struct {
 	Type   string `json:"type"`
-	URL    string `json:"url"`
+	URL    string `json:"url"` // "" for a file that is no longer kept
 	SHA256 string `json:"sha256"`
 }
 
@@ -119,7 +119,10 @@ func FromEvent(e *events.Event, o Options) Event {
 	}
 	for _, ref := range e.Evidence {
 		url := ref.Path
-		if o.EvidenceURL != nil {
+		switch {
+		case !ref.Gone.IsZero():
+			url = ""
+		case o.EvidenceURL != nil:
 			url = o.EvidenceURL(e, ref)
 		}
 		w.Evidence = append(w.Evidence, Evidence{Type: ref.Type, URL: url, SHA256: ref.SHA256})

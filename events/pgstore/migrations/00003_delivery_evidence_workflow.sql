@@ -180,6 +180,7 @@ CREATE TABLE deletion (
     reason   text NOT NULL CHECK (reason IN ('age', 'quota', 'disk', 'request', 'missing', 'orphan')),
     actor    text NOT NULL CHECK (actor <> '')
 );
+CREATE INDEX deletion_path ON deletion (path);
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON deletion FOR EACH ROW EXECUTE FUNCTION append_only();
 
 -- case_hold keeps the evidence of an event from every deletion.

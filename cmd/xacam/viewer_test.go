@@ -1,0 +1,102 @@
+//go:build cgo
+
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/xacam/xacam/streams/avdec"
+	"github.com/xacam/xacam/vision/prep"
+)
+
+func markLines() []string {
+	return []string{"BẢN SAO / COPY", "Nguyễn Văn Ấ · 28/11/2026 16:00:00 +07:00", "019a-event", "Hồ sơ 12/2026: đường Ừ"}
+}
+
+func TestViewingPicture(t *testing.T) {
+	t.Parallel()
+	const w, h = 640, 360
+	pix := make([]byte, 3*w*h)
+	for i := range pix { // stripes of 4 pixels
+		pix[i] = byte(200 * (i / 12 % 2))
+	}
+	original, err := prep.EncodeJPEG(pix, w, h, 95)
+	require.NoError(t, err)
+	v, err := newViewer()
+	require.NoError(t, err)
+	got, err := v.Picture(original, markLines(), [][4]float64{{0.5, 0, 0.75, 0.5}})
+	require.NoError(t, err)
+	m, err := prep.Decode(got)
+	require.NoError(t, err)
+	defer m.Release()
+	require.NoError(t, m.BGR(pix, w, h))
+	if dir := os.Getenv("XACAM_KEEP"); dir != "" {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "viewing.jpg"), got, 0o600))
+	}
+	contrast := func(x0, y0, x1, y1 int) int { // between neighbours 4 pixels apart
+		sum := 0
+		for y := y0; y < y1; y++ {
+			for x := x0; x < x1-4; x++ {
+				d := int(pix[3*(y*w+x)]) - int(pix[3*(y*w+x+4)])
+				sum += max(d, -d)
+			}
+		}
+		return sum / ((x1 - x0 - 4) * (y1 - y0))
+	}
+	assert.Greater(t, contrast(20, 5, 300, 120), 120, "outside the stripes are seen")
+	assert.Less(t, contrast(325, 5, 475, 175), 40, "inside they are not")
+	dark := 0
+	for y := h - 30; y < h-4; y++ {
+		if pix[3*(y*w+2)] < 90 {
+			dark++
+		}
+	}
+	assert.Greater(t, dark, 15, "the lower left corner has the label")
+	_, err = v.Picture([]byte("no picture"), markLines(), nil)
+	require.Error(t, err)
+}
+
+func TestViewingClip(t *testing.T) {
+	t.Parallel()
+	v, err := newViewer()
+	require.NoError(t, err)
+	for _, name := range []string{"box_h264.mp4", "box_h265.mp4"} {
+		from, to := filepath.Join("..", "..", "testdata", "clips", name), filepath.Join(t.TempDir(), "copy.mp4")
+		note, err := v.Clip(t.Context(), from, to, markLines())
+		require.NoError(t, err)
+		assert.Empty(t, note)
+		n, w := countFrames(t, from)
+		copied, copyWidth := countFrames(t, to)
+		assert.Equal(t, n, copied)
+		assert.Equal(t, min(w, widestCopy), copyWidth)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = v.Clip(ctx, filepath.Join("..", "..", "testdata", "clips", "box_h264.mp4"), filepath.Join(t.TempDir(), "copy.mp4"), markLines())
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func countFrames(t *testing.T, path string) (n, width int) {
+	t.Helper()
+	f, err := avdec.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	for {
+		frame, err := f.ReadFrame()
+		if errors.Is(err, io.EOF) {
+			return n, width
+		}
+		require.NoError(t, err)
+		width, _ = frame.Picture.Size()
+		frame.Picture.Release()
+		n++
+	}
+}

@@ -1,0 +1,337 @@
+package evidence
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/wire"
+)
+
+// Drafts are the packages in the making. Store implements it.
+type Drafts interface {
+	Drafts(ctx context.Context) ([]Draft, error)
+	RemoveDraft(eventID string) error
+}
+
+// Chain is where manifests are numbered.
+type Chain interface {
+	// Seal calls build with the link that the next manifest must name, holding
+	// the chain, and stores what it returns as one transaction, which is a step of
+	// the event. An event that is sealed already is left as it is, and build is
+	// not called. It returns events.ErrNotFound while the event itself is not
+	// stored and events.ErrUnavailable when it may be tried again.
+	Seal(ctx context.Context, eventID string, build func(previous Link) (Sealed, error)) error
+}
+
+// Signer signs. vault.Vault implements it.
+type Signer interface {
+	Sign(message []byte) (keyID string, signature []byte)
+}
+
+// SealerConfig is what a Sealer needs. Store, Drafts, Chain and Signer are
+// required.
+type SealerConfig struct {
+	Store    *Store
+	Drafts   Drafts
+	Chain    Chain
+	Signer   Signer
+	Software string         // "xacam 1.2.0"
+	Location *time.Location // of the times in the event; default UTC
+
+	Every    time.Duration // looks for drafts at least so often; default 5s
+	Patience time.Duration // a draft that is not ready after this is sealed as it is; default 1h
+	Now      func() time.Time
+	Log      *slog.Logger          // default discards
+	Metrics  prometheus.Registerer // nil registers nothing
+}
+
+// Sealer turns drafts into sealed packages, one after the other. Safe for
+// concurrent use.
+type Sealer struct {
+	cfg     SealerConfig
+	metrics *sealMetrics
+	wake    chan struct{}
+	aside   map[string]bool // events whose draft cannot be sealed; only used by Run
+}
+
+// NewSealer checks the configuration. It starts nothing.
+func NewSealer(cfg SealerConfig) (*Sealer, error) {
+	if cfg.Store == nil || cfg.Drafts == nil || cfg.Chain == nil || cfg.Signer == nil {
+		return nil, errors.New("evidence: SealerConfig needs Store, Drafts, Chain and Signer")
+	}
+	if cfg.Every <= 0 {
+		cfg.Every = 5 * time.Second
+	}
+	if cfg.Patience <= 0 {
+		cfg.Patience = time.Hour
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Location == nil {
+		cfg.Location = time.UTC
+	}
+	if cfg.Software == "" {
+		cfg.Software = "xacam"
+	}
+	return &Sealer{
+		cfg: cfg, metrics: newSealMetrics(cfg.Metrics), wake: make(chan struct{}, 1), aside: make(map[string]bool),
+	}, nil
+}
+
+// Wake says that a draft has become ready. It never blocks.
+func (s *Sealer) Wake() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// maxPause bounds how long Run waits while the store or the disk is away.
+const maxPause = 30 * time.Second
+
+// Run seals what is ready until ctx ends and then returns nil. It may be called
+// once.
+func (s *Sealer) Run(ctx context.Context) error {
+	pause := time.Duration(0)
+	for {
+		err := s.round(ctx)
+		next, wake := s.cfg.Every, s.wake
+		switch {
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // asked to end
+		case err != nil:
+			if pause == 0 {
+				s.cfg.Log.WarnContext(ctx, "evidence waits to be sealed", "err", err)
+			}
+			pause = min(max(2*pause, 500*time.Millisecond), maxPause)
+			next, wake = pause, nil
+		case pause > 0:
+			s.cfg.Log.InfoContext(ctx, "evidence is being sealed again")
+			pause = 0
+		}
+		timer := time.NewTimer(next)
+		select {
+		case <-timer.C:
+		case <-wake:
+			timer.Stop()
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		}
+	}
+}
+
+// round seals every draft that can be, oldest first. It returns an error when
+// it had to stop and should try again.
+func (s *Sealer) round(ctx context.Context) error {
+	drafts, err := s.cfg.Drafts.Drafts(ctx)
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(drafts, func(a, b Draft) int {
+		if c := a.Started.Compare(b.Started); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Event.ID, b.Event.ID)
+	})
+	s.forget(drafts)
+	waiting := 0
+	for i := range drafts {
+		d := &drafts[i]
+		if s.aside[d.Event.ID] || !s.ready(d) {
+			continue
+		}
+		switch err := s.seal(ctx, d); {
+		case err == nil:
+		case errors.Is(err, events.ErrNotFound): // the event itself is still to be stored
+			waiting++
+		case errors.Is(err, errUnread):
+			waiting++
+			s.cfg.Log.WarnContext(ctx, "evidence cannot be read to be sealed, it is tried again", "event", d.Event.ID, "err", err)
+		case errors.Is(err, events.ErrUnavailable):
+			s.metrics.waiting.Set(float64(waiting + 1))
+			return err
+		default:
+			s.aside[d.Event.ID] = true
+			s.metrics.aside.Inc()
+			s.cfg.Log.ErrorContext(ctx, "evidence cannot be sealed and is put aside; it is tried again at the next start", "event", d.Event.ID, "err", err)
+		}
+	}
+	s.metrics.waiting.Set(float64(waiting))
+	return nil
+}
+
+// forget drops what was put aside and is no longer there.
+func (s *Sealer) forget(drafts []Draft) {
+	for id := range s.aside {
+		if !slices.ContainsFunc(drafts, func(d Draft) bool { return d.Event.ID == id }) {
+			delete(s.aside, id)
+		}
+	}
+}
+
+func (s *Sealer) ready(d *Draft) bool {
+	if d.Ready {
+		return true
+	}
+	if s.cfg.Now().Sub(d.Started) < s.cfg.Patience {
+		return false
+	}
+	d.Flaws = append(slices.Clone(d.Flaws), fmt.Sprintf("the package was not complete after %s and was sealed as it was", s.cfg.Patience))
+	return true
+}
+
+// seal makes one package.
+func (s *Sealer) seal(ctx context.Context, d *Draft) error {
+	m, err := s.manifest(ctx, d)
+	if err != nil {
+		return err
+	}
+	start := s.cfg.Now()
+	err = s.cfg.Chain.Seal(ctx, d.Event.ID, func(previous Link) (Sealed, error) { return s.write(d, m, previous) })
+	if err != nil {
+		return err
+	}
+	if err := s.cfg.Drafts.RemoveDraft(d.Event.ID); err != nil {
+		return unavailable(fmt.Errorf("remove a draft: %w", err)) // it is sealed; the next round removes it
+	}
+	s.metrics.sealed.Inc()
+	s.metrics.seconds.Observe(s.cfg.Now().Sub(start).Seconds())
+	return nil
+}
+
+// errUnread says that a file is there, but cannot be read now. It holds up its
+// own package only.
+var errUnread = errors.New("evidence cannot be read")
+
+// unavailable says that an error of the disk may pass.
+func unavailable(err error) error { return fmt.Errorf("%w: %w", events.ErrUnavailable, err) }
+
+// manifest puts together what can be said before the number is known. An error
+// that is not unavailable says that the draft can never be sealed.
+func (s *Sealer) manifest(ctx context.Context, d *Draft) (*Manifest, error) {
+	raised := d.Event
+	raised.Evidence = nil // the manifest's own list is the better one
+	w := wire.FromEvent(&raised, wire.Options{Location: s.cfg.Location})
+	event, err := w.AppendJSON(nil)
+	if err != nil {
+		return nil, err
+	}
+	m := &Manifest{
+		Format: ManifestFormat, Number: 1, Previous: Link{SHA256: NoPrevious}, SealedAt: s.cfg.Now(), Software: s.cfg.Software,
+		KeyID: "-", Event: event, Record: d.Record,
+	}
+	for _, flaw := range d.Flaws {
+		m.Flaws = append(m.Flaws, strings.ToValidUTF8(flaw, "?"))
+	}
+	if len(m.Record) == 0 {
+		m.Record = json.RawMessage("{}")
+	}
+	names := wire.Names(d.Files)
+	for i, ref := range d.Files {
+		flaw, err := s.look(ctx, ref)
+		switch {
+		case ctx.Err() != nil:
+			return nil, unavailable(ctx.Err())
+		case err != nil && s.cfg.Now().Sub(d.Started) < s.cfg.Patience:
+			return nil, fmt.Errorf("%w: %w", errUnread, err)
+		case err != nil:
+			flaw = "the file could not be read: " + err.Error()
+		}
+		if flaw != "" {
+			m.Flaws = append(m.Flaws, strings.ToValidUTF8(names[i]+": "+flaw, "?"))
+			continue
+		}
+		m.Files = append(m.Files, File{Name: names[i], Type: ref.Type, Path: ref.Path, Bytes: ref.Bytes, SHA256: ref.SHA256})
+	}
+	_, err = m.Encode() // with a number to be replaced: it shows whether the rest is fit
+	return m, err
+}
+
+// look reads a file again and says what is wrong with it, "" for nothing.
+func (s *Sealer) look(ctx context.Context, ref events.EvidenceRef) (flaw string, err error) {
+	f, err := s.cfg.Store.Open(ref)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Sprintf("the file (SHA-256 %s) was gone before it was sealed", ref.SHA256), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum, n, err := hashOf(ctx, f, ref.Bytes)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("read %s: %w", ref.Path, err)
+	case sum != ref.SHA256 || n != ref.Bytes:
+		return fmt.Sprintf("the file was changed before it was sealed and is left out; written were %d bytes with SHA-256 %s", ref.Bytes, ref.SHA256), nil
+	}
+	return "", nil
+}
+
+// hashOf reads at most one byte more than size and returns the hash and length
+// of what it read.
+func hashOf(ctx context.Context, r io.Reader, size int64) (sum string, n int64, err error) {
+	h := sha256.New()
+	limited := io.LimitReader(r, size+1)
+	for {
+		if err := ctx.Err(); err != nil {
+			return "", n, err
+		}
+		k, err := io.CopyN(h, limited, 1<<20)
+		n += k
+		if errors.Is(err, io.EOF) {
+			return hex.EncodeToString(h.Sum(nil)), n, nil
+		}
+		if err != nil {
+			return "", n, err
+		}
+	}
+}
+
+// write signs the manifest with its number and makes both files durable. Their
+// names are those of the event, so that a second try after a crash replaces
+// what the first left.
+func (s *Sealer) write(d *Draft, m *Manifest, previous Link) (Sealed, error) {
+	m.Number, m.Previous, m.SealedAt = previous.Number+1, previous, s.cfg.Now().UTC().Truncate(time.Millisecond)
+	m.KeyID, _ = s.cfg.Signer.Sign(nil)
+	text, err := m.Encode()
+	if err != nil {
+		return Sealed{}, err
+	}
+	_, sig := s.cfg.Signer.Sign(text)
+	out := Sealed{Entry: Entry{
+		Number: m.Number, EventID: d.Event.ID, OccurredAt: d.Event.OccurredAt, SHA256: sumOf(text), Previous: previous.SHA256,
+		KeyID: m.KeyID, SealedAt: m.SealedAt,
+	}}
+	for _, f := range m.Files {
+		out.Files = append(out.Files, events.EvidenceRef{Type: f.Type, Path: f.Path, SHA256: f.SHA256, Bytes: f.Bytes})
+	}
+	for _, f := range []struct {
+		typ, name string
+		data      []byte
+	}{{TypeSignature, d.Event.ID + ".manifest.sig", sig}, {TypeManifest, d.Event.ID + ".manifest.json", text}} {
+		ref, err := s.cfg.Store.Put(f.typ, f.name, d.Event.OccurredAt, f.data)
+		if err != nil {
+			return Sealed{}, unavailable(err)
+		}
+		out.Files, out.Path = append(out.Files, ref), ref.Path
+	}
+	return out, nil
+}
