@@ -313,17 +313,21 @@ func openLines(dst **bufio.Writer, path string, stdout io.Writer) (done func(com
 		w := *dst
 		return func(bool) error { return w.Flush() }, nil
 	}
-	f, err := os.OpenFile(path+".part", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(draftOf(path), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the result: %w", err)
 	}
 	w := bufio.NewWriter(f)
 	*dst = w
 	return func(complete bool) error {
-		if err := errors.Join(w.Flush(), f.Close()); err != nil || !complete {
-			return errors.Join(err, os.Remove(f.Name()))
+		err := errors.Join(w.Flush(), f.Close())
+		switch {
+		case err == nil && complete:
+			return publish(f.Name(), path)
+		case f.Name() != path:
+			err = errors.Join(err, os.Remove(f.Name()))
 		}
-		return os.Rename(f.Name(), path)
+		return err
 	}, nil
 }
 

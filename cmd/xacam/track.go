@@ -75,11 +75,9 @@ func writeOut(path string, stdout io.Writer, write func(io.Writer) error) error 
 	if err := write(&buf); err != nil {
 		return err
 	}
-	if err := os.WriteFile(path+".part", buf.Bytes(), 0o600); err != nil {
+	draft := draftOf(path)
+	if err := os.WriteFile(draft, buf.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("write the result: %w", err)
 	}
-	if err := os.Rename(path+".part", path); err != nil {
-		return fmt.Errorf("write the result: %w", err)
-	}
-	return nil
+	return publish(draft, path)
 }
