@@ -34,6 +34,7 @@ var imports = map[string][]string{
 	"events/wire":      {"events"},
 	"events/evidence":  {"events"},
 	"events/outbox":    {"events", "events/schedule"},
+	"events/audit":     {"events"},
 	"events/vault":     {},
 	"vision":           {"streams/media", "vision/geom"},
 
