@@ -59,9 +59,9 @@ var imports = map[string][]string{
 	"vision/tracklog":  {"vision", "vision/geom"},
 
 	// Level 3: where things meet.
-	"api":              {"events", "events/wire"},
+	"api":              {"events", "events/audit", "events/outbox", "events/wire"},
 	"events/pgcluster": {},
-	"events/pgstore":   {"events", "events/outbox", "events/schedule"},
+	"events/pgstore":   {"events", "events/audit", "events/outbox", "events/schedule"},
 	"vision/backtest": {
 		"events", "events/lifecycle", "events/schedule", "vision", "vision/behaviour", "vision/camera", "vision/tracklog",
 	},

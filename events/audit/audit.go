@@ -139,3 +139,17 @@ func Append(head Head, e *Entry, signer Signer) Head {
 	next.KeyID, next.Signature = signer.Sign(next.Message())
 	return next
 }
+
+// Filter selects entries; "" matches all.
+type Filter struct {
+	EventID string
+	Actor   string
+	Action  string
+	Subject string
+}
+
+// Page asks for one page of a list, newest first.
+type Page struct {
+	Before int64 // number of the last entry of the page before; 0 for the first page
+	Limit  int   // 1 to 500
+}
