@@ -153,3 +153,12 @@ type Page struct {
 	Before int64 // number of the last entry of the page before; 0 for the first page
 	Limit  int   // 1 to 500
 }
+
+// Moment is one line in the history of an event: a change, an entry, or a change
+// and the entry that says who made it.
+type Moment struct {
+	At       time.Time
+	Step     events.Step // "" when the event itself did not change
+	Sequence int64       // of the change; 0 without one
+	Entry    *Entry      // nil when nobody did it
+}
