@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -56,6 +57,9 @@ func (l *memLog) commit(ev events.Event) events.Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ev.Sequence = int64(len(l.changes)) + 1
+	if ev.Step == "" {
+		ev.Step = events.Step(ev.State)
+	}
 	ev.ReceivedAt = ev.OccurredAt.Add(80 * time.Millisecond)
 	l.changes = append(l.changes, ev)
 	l.byID[ev.ID] = ev
@@ -371,6 +375,30 @@ func (p *peer) do(method, path string, headers ...string) (answer, string) {
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(p.tb, err)
 	return answer{resp.StatusCode, resp.Header}, string(body)
+}
+
+// send sends a body and decodes a JSON answer, if there is one.
+func (p *peer) send(method, path, body string, to any, headers ...string) answer {
+	p.tb.Helper()
+	r, err := http.NewRequestWithContext(context.Background(), method, p.base+path, strings.NewReader(body))
+	require.NoError(p.tb, err)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := p.Do(r)
+	require.NoError(p.tb, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(p.tb, err)
+	if s, ok := to.(*string); ok {
+		*s = string(text)
+	} else if to != nil {
+		require.NoError(p.tb, json.Unmarshal(text, to), "%s %s: %d %s", method, path, resp.StatusCode, text)
+	}
+	return answer{resp.StatusCode, resp.Header}
 }
 
 func (p *peer) get(path string, headers ...string) (answer, string) {
