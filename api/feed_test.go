@@ -125,7 +125,7 @@ func TestFeedWaits(t *testing.T) {
 	assert.GreaterOrEqual(t, time.Since(start), time.Second)
 	answered := make(chan feedAnswer, 1)
 	go func() { answered <- p.feed(auth, "?wait=30") }()
-	time.Sleep(100 * time.Millisecond) //nolint:forbidigo // the request must wait already
+	time.Sleep(100 * time.Millisecond) // the request must wait already
 	for n := range 2 {                 // the first is of another camera
 		require.NoError(t, store.Commit(t.Context(), []events.Change{{Event: testEvent(n)}}))
 	}
@@ -136,7 +136,7 @@ func TestFeedWaits(t *testing.T) {
 	assert.Less(t, time.Since(start), 5*time.Second)
 
 	go func() { answered <- p.feed(auth, "?after=2&wait=30") }()
-	time.Sleep(100 * time.Millisecond) //nolint:forbidigo // the request must wait already
+	time.Sleep(100 * time.Millisecond) // the request must wait already
 	start = time.Now()
 	p.cancel()
 	assert.Equal(t, int64(2), (<-answered).Next)

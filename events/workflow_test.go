@@ -86,7 +86,7 @@ func fields(err error) (names []string) {
 	if err == nil {
 		return nil
 	}
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the join itself
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return nil
 	}

@@ -53,6 +53,9 @@ func newAuditVerifyCommand() *cobra.Command {
 			"that verify and export print somewhere else, and give it with --known.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if (file == "") != (key == "") {
+				return usagef("--file and --key go together: the export, and the public key of the server that wrote it")
+			}
 			heads, err := parseKnown(known)
 			if err != nil {
 				return err
@@ -81,7 +84,6 @@ func newAuditVerifyCommand() *cobra.Command {
 	f.StringVar(&file, "file", "", "what audit export wrote, instead of the database; - is standard input")
 	f.StringVar(&key, "key", "", "public key of the server, its data folder's keys/"+vault.PublicFile+"; with --file")
 	f.StringArrayVar(&known, "known", nil, "NUMBER:HASH as printed earlier, which must still be there; may be given several times")
-	cmd.MarkFlagsRequiredTogether("file", "key")
 	return cmd
 }
 
@@ -116,7 +118,7 @@ func readPublic(path string) (audit.Keys, error) {
 func verifyChain(entries iter.Seq2[audit.Entry, error], head audit.Head, keys audit.Keys, known []audit.Head, w io.Writer) error {
 	sound, err := audit.Verify(entries, head, keys, known...)
 	if err != nil {
-		if _, broken := errors.AsType[*audit.Break](err); broken {
+		if _, broken := errors.AsType[*audit.BreakError](err); broken {
 			return fmt.Errorf("the audit chain is broken, %d entries before are sound: %w", sound, err)
 		}
 		return err

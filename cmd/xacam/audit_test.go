@@ -65,8 +65,12 @@ func TestAuditCommands(t *testing.T) {
 		assert.Contains(t, r.stderr, c.says, name)
 	}
 	for _, args := range [][]string{
-		{"audit", "verify", "--file", file}, {"audit", "verify", "--known", "x"}, {"audit", "verify", "--file", file, "--key", file},
-		{"feed-key", "create", "x"}, {"feed-key", "create", "--by", "a", "--severity", "urgent", "-c", db.config, "x"}, {"feed-key", "create", "--by", "a", "-c", db.config, "A b"},
+		{"audit", "verify", "--file", file},
+		{"audit", "verify", "--known", "x"},
+		{"audit", "verify", "--file", file, "--key", file},
+		{"feed-key", "create", "x"},
+		{"feed-key", "create", "--by", "a", "--severity", "urgent", "-c", db.config, "x"},
+		{"feed-key", "create", "--by", "a", "-c", db.config, "A b"},
 	} {
 		assert.Equal(t, exitUsage, xacam(t, args...).code, args)
 	}

@@ -122,8 +122,12 @@ func newFeedKeyListCommand() *cobra.Command {
 func filterText(f outbox.Filter) string {
 	var parts []string
 	for _, p := range []struct{ name, value string }{
-		{"kinds", strings.Trim(fmt.Sprint(f.Kinds), "[]")}, {"severity", string(f.Severity)}, {"hamlets", strings.Join(f.Hamlets, " ")},
-		{"cameras", strings.Join(f.Sources, " ")}, {"steps", strings.Trim(fmt.Sprint(f.Steps), "[]")}, {"schedule", f.Schedule},
+		{"kinds", strings.Trim(fmt.Sprint(f.Kinds), "[]")},
+		{"severity", string(f.Severity)},
+		{"hamlets", strings.Join(f.Hamlets, " ")},
+		{"cameras", strings.Join(f.Sources, " ")},
+		{"steps", strings.Trim(fmt.Sprint(f.Steps), "[]")},
+		{"schedule", f.Schedule},
 	} {
 		if p.value != "" {
 			parts = append(parts, p.name+"="+p.value)

@@ -67,8 +67,8 @@ const version = "xacam audit entry v1"
 func (e *Entry) Canonical() []byte {
 	b := make([]byte, 0, 256+len(e.Detail))
 	b = append(b, version...)
-	b = binary.BigEndian.AppendUint64(b, uint64(e.Number))         //nolint:gosec // the bits
-	b = binary.BigEndian.AppendUint64(b, uint64(e.At.UnixMicro())) //nolint:gosec // the bits
+	b = binary.BigEndian.AppendUint64(b, uint64(e.Number)) //nolint:gosec // the bits
+	b = binary.BigEndian.AppendUint64(b, uint64(e.At.UnixMicro()))
 	for _, s := range []string{e.Actor, e.Action, e.Subject, e.EventID, e.Detail, e.Key} {
 		b = binary.BigEndian.AppendUint64(b, uint64(len(s)))
 		b = append(b, s...)

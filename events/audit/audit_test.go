@@ -54,11 +54,12 @@ func all(entries []audit.Entry) iter.Seq2[audit.Entry, error] {
 func TestCanonical(t *testing.T) {
 	t.Parallel()
 	e := audit.Entry{Number: 1, At: time.UnixMicro(2), Actor: "a", Action: "b", Subject: "c", Detail: "{}"}
-	want := "xacam audit entry v1" + "\x00\x00\x00\x00\x00\x00\x00\x01" + "\x00\x00\x00\x00\x00\x00\x00\x02"
+	var want strings.Builder
+	want.WriteString("xacam audit entry v1" + "\x00\x00\x00\x00\x00\x00\x00\x01" + "\x00\x00\x00\x00\x00\x00\x00\x02")
 	for _, s := range []string{"a", "b", "c", "", "{}", ""} {
-		want += "\x00\x00\x00\x00\x00\x00\x00" + string(rune(len(s))) + s
+		want.WriteString("\x00\x00\x00\x00\x00\x00\x00" + string(rune(len(s))) + s)
 	}
-	assert.Equal(t, want+strings.Repeat("\x00", 32), string(e.Canonical()))
+	assert.Equal(t, want.String()+strings.Repeat("\x00", 32), string(e.Canonical()))
 }
 
 func TestSound(t *testing.T) {
@@ -98,7 +99,7 @@ func TestEveryFieldOfEveryEntry(t *testing.T) {
 			changed := slices.Clone(entries)
 			edit(&changed[i])
 			sound, err := audit.Verify(all(changed), head, v.Known)
-			b, ok := errors.AsType[*audit.Break](err)
+			b, ok := errors.AsType[*audit.BreakError](err)
 			require.True(t, ok, "%s of entry %d: %v", name, i+1, err)
 			assert.Equal(t, audit.Edited, b.Fault, "%s of entry %d: %v", name, i+1, err)
 			assert.Equal(t, int64(i+1), b.Number, "%s: %v", name, err)
@@ -109,7 +110,7 @@ func TestEveryFieldOfEveryEntry(t *testing.T) {
 			}
 			changed[i].Hash = changed[i].Sum() // somebody who knows how
 			_, err = audit.Verify(all(changed), head, v.Known)
-			b, ok = errors.AsType[*audit.Break](err)
+			b, ok = errors.AsType[*audit.BreakError](err)
 			require.True(t, ok, "%s of entry %d with a new hash: %v", name, i+1, err)
 			assert.Equal(t, int64(i+1), b.Number, "%s with a new hash: %v", name, err)
 		}
@@ -194,7 +195,7 @@ func TestStructure(t *testing.T) {
 			t.Parallel()
 			entries, head, v := chain(t, 10)
 			_, err := audit.Verify(all(c.change(slices.Clone(entries))), head, v.Known)
-			b, ok := errors.AsType[*audit.Break](err)
+			b, ok := errors.AsType[*audit.BreakError](err)
 			require.True(t, ok, "%v", err)
 			assert.Equal(t, c.fault, b.Fault, "%v", err)
 			assert.Equal(t, c.number, b.Number, "%v", err)
@@ -226,7 +227,7 @@ func TestHead(t *testing.T) {
 		"written anew and signed too": {entries, head, []audit.Head{{Number: 2}}, audit.BadHead, 2},
 	} {
 		_, err := audit.Verify(all(c.entries), c.head, v.Known, c.known...)
-		b, ok := errors.AsType[*audit.Break](err)
+		b, ok := errors.AsType[*audit.BreakError](err)
 		require.True(t, ok, "%s: %v", name, err)
 		assert.Equal(t, c.fault, b.Fault, "%s: %v", name, err)
 		assert.Equal(t, c.number, b.Number, "%s: %v", name, err)
@@ -243,7 +244,7 @@ func TestIteratorFails(t *testing.T) {
 		_ = yield(entries[0], nil) && yield(audit.Entry{}, gone)
 	}, head, v.Known)
 	require.ErrorIs(t, err, gone)
-	assert.NotErrorAs(t, err, new(*audit.Break))
+	assert.NotErrorAs(t, err, new(*audit.BreakError))
 }
 
 func TestCheck(t *testing.T) {

@@ -23,15 +23,17 @@ const (
 	BadHead   Fault = "head"      // the head was replaced, or the whole chain written anew
 )
 
-// Break is the first place where a chain is broken.
-type Break struct {
+// BreakError is the first place where a chain is broken.
+type BreakError struct {
 	Number int64 // of the entry; of the head, that of the newest entry
 	Fault  Fault
 	Detail string // what was found, one sentence
 }
 
 // Error implements error.
-func (b *Break) Error() string { return fmt.Sprintf("entry %d: %s: %s", b.Number, b.Fault, b.Detail) }
+func (b *BreakError) Error() string {
+	return fmt.Sprintf("entry %d: %s: %s", b.Number, b.Fault, b.Detail)
+}
 
 // searched is how far from its place the origin of a renumbered entry is looked
 // for.
@@ -39,7 +41,7 @@ const searched = 1000
 
 // Verify reads a chain in the order of its numbers, and then its head. known
 // are heads kept elsewhere earlier, whose entries must still be there as they
-// were. It returns how many entries are sound from the first on, and a *Break
+// were. It returns how many entries are sound from the first on, and a *BreakError
 // as the error where one is not; any other error is the iterator's.
 func Verify(entries iter.Seq2[Entry, error], head Head, keys Keys, known ...Head) (sound int64, err error) {
 	v := verifier{head: head, known: known}
@@ -76,7 +78,7 @@ type verifier struct {
 
 // judge looks at the entry that should be the next one; follower is the one
 // after it, nil at the end.
-func (v *verifier) judge(e, follower *Entry) *Break {
+func (v *verifier) judge(e, follower *Entry) *BreakError {
 	place := v.sound + 1
 	if e.Number != place {
 		return v.misplaced(e, place)
@@ -91,11 +93,11 @@ func (v *verifier) judge(e, follower *Entry) *Break {
 		return v.edited(e, follower)
 	}
 	if e.DetailValue != "" && !sameJSON(e.Detail, e.DetailValue) {
-		return &Break{place, Edited, "detail says something else than detail_text, which is what was written"}
+		return &BreakError{place, Edited, "detail says something else than detail_text, which is what was written"}
 	}
 	for i := range v.known {
 		if k := &v.known[i]; k.Number == place && k.Hash != e.Hash {
-			return &Break{place, BadHead, fmt.Sprintf("its hash is %s, but %s was kept earlier: the chain was written anew", e.Hash, k.Hash)}
+			return &BreakError{place, BadHead, fmt.Sprintf("its hash is %s, but %s was kept earlier: the chain was written anew", e.Hash, k.Hash)}
 		}
 	}
 	v.sound, v.last = place, e.Hash
@@ -103,50 +105,50 @@ func (v *verifier) judge(e, follower *Entry) *Break {
 }
 
 // misplaced judges an entry whose number is not the next one.
-func (v *verifier) misplaced(e *Entry, place int64) *Break {
+func (v *verifier) misplaced(e *Entry, place int64) *BreakError {
 	switch {
 	case e.Number > place && e.Previous == v.last && hashAs(e, place) == e.Hash:
-		return &Break{place, Edited, fmt.Sprintf("its number was changed to %d", e.Number)}
+		return &BreakError{place, Edited, fmt.Sprintf("its number was changed to %d", e.Number)}
 	case e.Number > place:
-		return &Break{place, Removed, fmt.Sprintf("after %d comes %d", place-1, e.Number)}
+		return &BreakError{place, Removed, fmt.Sprintf("after %d comes %d", place-1, e.Number)}
 	case e.Number == v.sound:
-		return &Break{e.Number, Inserted, "there are two with this number"}
+		return &BreakError{e.Number, Inserted, "there are two with this number"}
 	default:
-		return &Break{e.Number, Reordered, fmt.Sprintf("it comes after %d", v.sound)}
+		return &BreakError{e.Number, Reordered, fmt.Sprintf("it comes after %d", v.sound)}
 	}
 }
 
 // unlinked judges an entry that is sound by itself but remembers another one
 // before it. If the chain goes on from it, the one before was made anew.
-func (v *verifier) unlinked(e, follower *Entry) *Break {
+func (v *verifier) unlinked(e, follower *Entry) *BreakError {
 	goesOn := follower != nil && follower.Previous == e.Hash || follower == nil && v.head.Hash == e.Hash
 	if goesOn && e.Number > 1 {
-		return &Break{e.Number - 1, Edited, "it was written anew with a hash of its own: the entry after it remembers another"}
+		return &BreakError{e.Number - 1, Edited, "it was written anew with a hash of its own: the entry after it remembers another"}
 	}
-	return &Break{e.Number, Edited, "it was written anew with a hash of its own: it does not remember the entry before it"}
+	return &BreakError{e.Number, Edited, "it was written anew with a hash of its own: it does not remember the entry before it"}
 }
 
 // renumbered judges an entry that was written under another number.
-func renumbered(e, follower *Entry, from int64) *Break {
+func renumbered(e, follower *Entry, from int64) *BreakError {
 	switch {
 	case from < e.Number:
-		return &Break{from, Inserted, fmt.Sprintf("what is entry %d now was written as %d, so something was put before it", e.Number, from)}
+		return &BreakError{from, Inserted, fmt.Sprintf("what is entry %d now was written as %d, so something was put before it", e.Number, from)}
 	case follower == nil || origin(follower) > follower.Number:
-		return &Break{e.Number, Removed, fmt.Sprintf("what is entry %d now was written as %d", e.Number, from)}
+		return &BreakError{e.Number, Removed, fmt.Sprintf("what is entry %d now was written as %d", e.Number, from)}
 	default:
-		return &Break{e.Number, Reordered, fmt.Sprintf("it was written as %d", from)}
+		return &BreakError{e.Number, Reordered, fmt.Sprintf("it was written as %d", from)}
 	}
 }
 
 // edited judges an entry whose hash does not fit.
-func (v *verifier) edited(e, follower *Entry) *Break {
+func (v *verifier) edited(e, follower *Entry) *BreakError {
 	what := "its fields are not those that its hash was made of"
 	relinked := *e
 	relinked.Previous = v.last
 	next := v.head.Hash
 	if follower != nil {
 		if origin(follower) == e.Number {
-			return &Break{e.Number, Inserted, fmt.Sprintf("what is entry %d now was written as %d", follower.Number, e.Number)}
+			return &BreakError{e.Number, Inserted, fmt.Sprintf("what is entry %d now was written as %d", follower.Number, e.Number)}
 		}
 		next = follower.Previous
 	}
@@ -156,11 +158,11 @@ func (v *verifier) edited(e, follower *Entry) *Break {
 	case e.Sum() == next:
 		what = "its hash was changed, the other fields are as they were"
 	}
-	return &Break{e.Number, Edited, what}
+	return &BreakError{e.Number, Edited, what}
 }
 
 // end judges the head.
-func (v *verifier) end(keys Keys) *Break {
+func (v *verifier) end(keys Keys) *BreakError {
 	h := &v.head
 	if v.sound == 0 && h.Number == 0 && h.Hash == (Hash{}) && len(h.Signature) == 0 {
 		return v.missed()
@@ -168,24 +170,24 @@ func (v *verifier) end(keys Keys) *Break {
 	key, ok := keys(h.KeyID)
 	switch {
 	case !ok:
-		return &Break{v.sound, BadHead, fmt.Sprintf("the head is signed with a key that is not known, %q", h.KeyID)}
+		return &BreakError{v.sound, BadHead, fmt.Sprintf("the head is signed with a key that is not known, %q", h.KeyID)}
 	case !ed25519.Verify(key, h.Message(), h.Signature):
-		return &Break{v.sound, BadHead, fmt.Sprintf("the signature of the head, at %d, is not right", h.Number)}
+		return &BreakError{v.sound, BadHead, fmt.Sprintf("the signature of the head, at %d, is not right", h.Number)}
 	case h.Number > v.sound:
-		return &Break{v.sound + 1, CutOff, fmt.Sprintf("the head is at %d, but there is nothing after %d", h.Number, v.sound)}
+		return &BreakError{v.sound + 1, CutOff, fmt.Sprintf("the head is at %d, but there is nothing after %d", h.Number, v.sound)}
 	case h.Number < v.sound:
-		return &Break{h.Number + 1, Inserted, fmt.Sprintf("the head is at %d, but there are %d entries", h.Number, v.sound)}
+		return &BreakError{h.Number + 1, Inserted, fmt.Sprintf("the head is at %d, but there are %d entries", h.Number, v.sound)}
 	case h.Hash != v.last:
-		return &Break{v.sound, BadHead, "the head is that of another chain: entries were written anew, with new hashes"}
+		return &BreakError{v.sound, BadHead, "the head is that of another chain: entries were written anew, with new hashes"}
 	}
 	return v.missed()
 }
 
 // missed finds heads that were kept and are past the end now.
-func (v *verifier) missed() *Break {
+func (v *verifier) missed() *BreakError {
 	for _, k := range v.known {
 		if k.Number > v.sound {
-			return &Break{v.sound + 1, CutOff, fmt.Sprintf("there were %d entries earlier, and there are %d now: an older state was put back", k.Number, v.sound)}
+			return &BreakError{v.sound + 1, CutOff, fmt.Sprintf("there were %d entries earlier, and there are %d now: an older state was put back", k.Number, v.sound)}
 		}
 	}
 	return nil

@@ -123,7 +123,7 @@ func TestAuditTampered(t *testing.T) {
 			"ALTER TABLE audit DISABLE TRIGGER ALL; ALTER TABLE audit DROP CONSTRAINT IF EXISTS audit_number_check"))
 		require.NoError(t, exec(t, dsn, sql), sql)
 		_, err := verify(t, s, v)
-		_, ok := errors.AsType[*audit.Break](err)
+		_, ok := errors.AsType[*audit.BreakError](err)
 		assert.True(t, ok, "%s: %v", sql, err)
 		assert.ErrorContains(t, err, want, sql)
 		require.NoError(t, exec(t, dsn, "DELETE FROM audit; INSERT INTO audit TABLE audit_kept; DROP TABLE audit_kept; "+

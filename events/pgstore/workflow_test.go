@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -94,12 +95,9 @@ func TestAct(t *testing.T) {
 	assert.Equal(t, want, got)
 
 	// What is delivered says the same.
-	got = nil
-	for _, row := range query(t, dsn, `SELECT m.step || ' ' || (m.event ->> 'State') || ' ' || concat_ws(' ', m.event -> 'Workflow' ->> 'state',
+	got = query(t, dsn, `SELECT m.step || ' ' || (m.event ->> 'State') || ' ' || concat_ws(' ', m.event -> 'Workflow' ->> 'state',
 		m.event -> 'Workflow' ->> 'assignee', m.event -> 'Workflow' ->> 'verdict') FROM outbox_message m JOIN delivery d USING (sequence)
-		WHERE d.endpoint = 'all' ORDER BY m.sequence`) {
-		got = append(got, row)
-	}
+		WHERE d.endpoint = 'all' ORDER BY m.sequence`)
 	assert.Equal(t, want, got)
 	assert.Equal(t, []string{"raised", "cleared"},
 		query(t, dsn, "SELECT step FROM outbox_message JOIN delivery USING (sequence) WHERE endpoint = 'plain' ORDER BY sequence"))
@@ -124,7 +122,8 @@ func TestAct(t *testing.T) {
 	assert.Equal(t, "acknowledged", again.Event.Workflow.State)
 	assert.Equal(t, events.StateRaised, again.Event.State)
 	for _, other := range []events.WorkflowRequest{
-		{Action: events.ActionAcknowledge, By: "minh", Key: "1"}, {Action: events.ActionNote, By: "lan", Note: "x", Key: "1"},
+		{Action: events.ActionAcknowledge, By: "minh", Key: "1"},
+		{Action: events.ActionNote, By: "lan", Note: "x", Key: "1"},
 		{Action: events.ActionReopen, By: "lan", Key: "1"},
 	} {
 		_, err = act(other)
@@ -194,7 +193,7 @@ func TestActTogether(t *testing.T) {
 				default:
 					t.Error(err)
 				}
-				d, err := s.Act(ctx, events.WorkflowRequest{EventID: raised("a", i).ID, Action: events.ActionNote, By: "đội", Note: "x", Key: fmt.Sprint(i)})
+				d, err := s.Act(ctx, events.WorkflowRequest{EventID: raised("a", i).ID, Action: events.ActionNote, By: "đội", Note: "x", Key: strconv.Itoa(i)})
 				if assert.NoError(t, err) && !d.Repeated {
 					fresh.Add(1)
 				}
