@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
@@ -24,6 +25,34 @@ type problem struct {
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
 	Field  string `json:"field,omitempty"`
+	// Problems are all the fields at fault, where there are several; Field and
+	// Detail are the first.
+	Problems []fieldProblem `json:"problems,omitempty"`
+}
+
+type fieldProblem struct {
+	Field  string `json:"field"`
+	Detail string `json:"detail"`
+}
+
+// fieldProblems lists what was joined, each field once.
+func fieldProblems(err error) (out []fieldProblem) {
+	if f, ok := err.(*events.FieldError); ok { //nolint:errorlint // not what it wraps
+		return []fieldProblem{{f.Field, f.Reason}}
+	}
+	switch e := err.(type) { //nolint:errorlint // walks the tree itself
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			for _, p := range fieldProblems(inner) {
+				if !slices.ContainsFunc(out, func(q fieldProblem) bool { return q.Field == p.Field }) {
+					out = append(out, p)
+				}
+			}
+		}
+	case interface{ Unwrap() error }:
+		out = fieldProblems(e.Unwrap())
+	}
+	return out
 }
 
 // refusal is a problem as an error: what the handlers themselves refuse.
@@ -44,12 +73,18 @@ func (s *Server) fail(c *gin.Context, err error) {
 	switch {
 	case isField:
 		p = problem{Status: http.StatusUnprocessableEntity, Field: field.Field, Detail: field.Reason}
+		if all := fieldProblems(err); len(all) > 1 {
+			p.Problems = all
+		}
 	case isRefusal:
 		p = problem{Status: ref.Status, Detail: ref.Detail}
 	case errors.Is(err, events.ErrNotFound):
 		p = problem{Status: http.StatusNotFound, Detail: "there is nothing with this identifier"}
 	case errors.Is(err, events.ErrConflict):
 		p.Status = http.StatusConflict
+		if conflict, ok := errors.AsType[*events.ConflictError](err); ok {
+			p.Detail = conflict.Error()
+		}
 	case c.Request.Context().Err() != nil:
 		// The client has gone; nobody reads the answer.
 		p.Status = http.StatusServiceUnavailable

@@ -13,8 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/xacam/xacam/events/audit"
 	"github.com/xacam/xacam/events/pgcluster"
 	"github.com/xacam/xacam/events/pgstore"
+	"github.com/xacam/xacam/events/vault"
 	"github.com/xacam/xacam/vision/camera"
 )
 
@@ -242,7 +244,23 @@ func newMigrateCommand() *cobra.Command {
 
 // withStore calls do with the migrated database: the configured one, the
 // private one of a running server, or else the private one started for this.
-func withStore(ctx context.Context, cfg *Config, stderr io.Writer, do func(context.Context, *pgstore.Store) error) (err error) {
+func withStore(ctx context.Context, cfg *Config, stderr io.Writer, do func(context.Context, *pgstore.Store) error) error {
+	return withSigner(ctx, cfg, stderr, nil, do)
+}
+
+// withKeys is withStore for what is written into the audit chain, or checked in
+// it: it needs the data folder of the server too.
+func withKeys(ctx context.Context, cfg *Config, stderr io.Writer, do func(context.Context, *pgstore.Store, *vault.Vault) error) error {
+	keys, err := openVault(cfg)
+	if err != nil {
+		return err
+	}
+	return withSigner(ctx, cfg, stderr, keys, func(ctx context.Context, s *pgstore.Store) error { return do(ctx, s, keys) })
+}
+
+func withSigner(
+	ctx context.Context, cfg *Config, stderr io.Writer, signer audit.Signer, do func(context.Context, *pgstore.Store) error,
+) (err error) {
 	log := LogConfig{Level: "warn", Format: "text"}.logger(stderr)
 	dsn := cfg.Database.DSN.Reveal()
 	if dsn == "" {
@@ -267,7 +285,7 @@ func withStore(ctx context.Context, cfg *Config, stderr io.Writer, do func(conte
 			}
 		}
 	}
-	s, err := pgstore.Open(ctx, dsn, pgstore.Config{Log: log})
+	s, err := pgstore.Open(ctx, dsn, pgstore.Config{Log: log, Signer: signer, Calendar: cfg.calendar()})
 	if err != nil {
 		return usagef("database.dsn: %w", err)
 	}

@@ -34,6 +34,7 @@ var imports = map[string][]string{
 	"events/wire":      {"events"},
 	"events/evidence":  {"events", "events/vault", "events/wire"},
 	"events/outbox":    {"events", "events/schedule"},
+	"events/audit":     {"events"},
 	"events/vault":     {},
 	"vision":           {"streams/media", "vision/geom"},
 
@@ -59,9 +60,9 @@ var imports = map[string][]string{
 	"vision/tracklog":  {"vision", "vision/geom"},
 
 	// Level 3: where things meet.
-	"api":              {"events", "events/wire"},
+	"api":              {"events", "events/audit", "events/outbox", "events/wire"},
 	"events/pgcluster": {},
-	"events/pgstore":   {"events", "events/evidence", "events/outbox", "events/schedule"},
+	"events/pgstore":   {"events", "events/audit", "events/evidence", "events/outbox", "events/schedule"},
 	"vision/backtest": {
 		"events", "events/lifecycle", "events/schedule", "vision", "vision/behaviour", "vision/camera", "vision/tracklog",
 	},

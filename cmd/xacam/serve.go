@@ -23,7 +23,6 @@ import (
 	"github.com/xacam/xacam/events/evidence"
 	"github.com/xacam/xacam/events/pgcluster"
 	"github.com/xacam/xacam/events/pgstore"
-	"github.com/xacam/xacam/events/schedule"
 	"github.com/xacam/xacam/events/spool"
 	"github.com/xacam/xacam/events/tally"
 	"github.com/xacam/xacam/models"
@@ -199,7 +198,7 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	s.evidence.manifest = cat.Lookup
 	d.record.evidence = s.evidence
 	pl := &planner{
-		commune: s.cfg.Commune.Code, model: s.cfg.Inference.Model, calendar: schedule.Calendar{Location: s.cfg.location, Holidays: s.cfg.holidays},
+		commune: s.cfg.Commune.Code, model: s.cfg.Inference.Model, calendar: s.cfg.calendar(),
 		detectors: s.detectors, faulty: make(map[string]time.Time), now: time.Now,
 	}
 	s.manager = newManager(s.db, pl, d, func() int { return s.spool.Status().Disk }, filepath.Join(s.cfg.Data, "cameras.json"))
@@ -265,8 +264,11 @@ func (s *server) openDatabase(ctx context.Context) error {
 		}
 		dsn, wait = s.cluster.DSN(), s.cluster.Ready
 	}
-	var err error
-	s.store, err = pgstore.Open(ctx, dsn, pgstore.Config{Log: s.log})
+	keys, err := openVault(s.cfg)
+	if err != nil {
+		return err
+	}
+	s.store, err = pgstore.Open(ctx, dsn, pgstore.Config{Log: s.log, Signer: keys, Calendar: s.cfg.calendar()})
 	if err != nil {
 		return usagef("database.dsn: %w", err)
 	}
@@ -281,7 +283,7 @@ func (s *server) newAPI() (*api.Server, error) {
 	}
 	s.media = root
 	cfg := api.Config{
-		Events: s.db, Cameras: s.manager, Counts: s.db, Media: root, Listener: s.listener,
+		Events: s.db, Cameras: s.manager, Counts: s.db, Workflow: s.db, Audit: s.db, Stats: s.db, Feed: s.db, Media: root, Listener: s.listener,
 		Watch:  func(ctx context.Context, wake func()) error { return s.db.Watch(ctx, pgstore.EventChanges, wake) },
 		Health: s.health, Registry: s.registry, Log: s.log, Location: s.cfg.location,
 		Kinds: append(behaviour.Kinds(), events.KindCameraOffline, events.KindDeliveryFailing, events.KindStorageLow),

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/audit"
 	"github.com/xacam/xacam/events/schedule"
 )
 
@@ -24,6 +25,7 @@ type Config struct {
 	Poll           time.Duration // Watch calls back at least so often; default 2s
 	// Calendar is the clock of the schedules in endpoints' filters.
 	Calendar schedule.Calendar
+	Signer   audit.Signer // of the audit chain; without it nothing can be added to that
 	Log      *slog.Logger // default discards
 }
 
@@ -102,7 +104,7 @@ func classify(attempted string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, events.ErrNotFound), errors.Is(err, events.ErrConflict), refused(err):
+	case errors.Is(err, events.ErrNotFound), errors.Is(err, events.ErrConflict), errors.Is(err, errNoSigner), refused(err):
 		return fmt.Errorf("%s: %w", attempted, err)
 	default:
 		return fmt.Errorf("%s: %w: %w", attempted, events.ErrUnavailable, err)
@@ -131,6 +133,9 @@ func collided(err error) bool {
 // refused tells by the class of the SQLSTATE (PostgreSQL 15, appendix A).
 func refused(err error) bool {
 	if _, ok := errors.AsType[*refusedError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*events.FieldError](err); ok {
 		return true
 	}
 	pg, ok := errors.AsType[*pgconn.PgError](err)
