@@ -134,6 +134,9 @@ func (c *capturer) Begin(ev *events.Event) {
 	if s != nil && len(ev.Evidence) == 0 && ev.Kind != events.KindCameraOffline {
 		k.flaw("the snapshot could not be stored")
 	}
+	if rel, _, err := c.store.Place(k.base+".mp4", ev.OccurredAt); err == nil && !k.draft.Ready {
+		k.draft.Clip = rel
+	}
 	c.save(k)
 	if k.draft.Ready {
 		return
@@ -142,7 +145,7 @@ func (c *capturer) Begin(ev *events.Event) {
 	case c.calls <- captureCall{ev: *ev, started: k}: // from here on k is Run's
 	default:
 		k.flaw("too many events at once: no clip, stills and track")
-		k.draft.Ready = true
+		k.draft.Ready, k.draft.Clip = true, ""
 		c.save(k)
 	}
 }
@@ -270,8 +273,8 @@ func (c *capturer) finish(k *capture) {
 	}
 	if k.take != nil {
 		k.take.deliver(k)
-		k.draft.Clip = ""
 	}
+	k.draft.Clip = ""
 	k.draft.Record = k.record.encode()
 	c.put(k, "record", k.base+"-record.json", k.draft.Record, nil)
 	k.draft.Ready = true

@@ -65,7 +65,8 @@ func (c *capturer) pen(k *capture, now time.Time) {
 	}
 }
 
-// takeStills adds finished stills to their event.
+// takeStills adds finished stills to their event. After a crash they are found by
+// their names.
 func (c *capturer) takeStills(d stillsDone) {
 	k := c.captures[d.event]
 	if k == nil {
@@ -76,7 +77,6 @@ func (c *capturer) takeStills(d stillsDone) {
 	for _, f := range d.flaws {
 		k.flaw("%s", f)
 	}
-	c.save(k)
 }
 
 // RunStills makes stills until ctx is done, one event at a time, with a lower

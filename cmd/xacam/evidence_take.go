@@ -53,7 +53,7 @@ func (c *capturer) roll(k *capture) {
 		if t.over || t.sight != k.sight || t.ring != st.ring || t.from.After(k.from) || ev.Kind == events.KindCameraOffline {
 			continue
 		}
-		if k.most.Sub(t.from) <= c.cfg.Before+2*c.cfg.Max+c.cfg.After && t.until().After(ev.OccurredAt) {
+		if k.most.Sub(t.from) <= c.cfg.Before+c.cfg.Max+c.cfg.After+mostShared && t.until().After(ev.OccurredAt) {
 			c.join(k, t)
 			return
 		}
@@ -82,15 +82,22 @@ func (c *capturer) roll(k *capture) {
 	c.advance(t, c.now())
 }
 
-// mostTakes bounds the clips that are written at once.
-const mostTakes = 64
+const (
+	// mostTakes bounds the clips that are written at once.
+	mostTakes = 64
+	// mostShared is how much longer than that of one event a clip may become.
+	mostShared = 30 * time.Second
+)
 
 // join makes the event one of those that the clip is for. After a crash its draft
 // tells where the clip is.
 func (c *capturer) join(k *capture, t *take) {
-	k.take, k.draft.Clip = t, t.rel
+	k.take = t
 	t.users = append(t.users, k)
-	c.save(k)
+	if k.draft.Clip != t.rel { // Begin has written down where its own would be
+		k.draft.Clip = t.rel
+		c.save(k)
+	}
 }
 
 // advance writes what has come.
