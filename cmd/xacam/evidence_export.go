@@ -22,3 +22,13 @@ func (x exportAPI) Export(ctx context.Context, ev events.Event, r api.ExportRequ
 	}
 	return p.Write, nil
 }
+
+var _ evidence.Chain = (*database)(nil)
+
+// Seal implements evidence.Chain.
+func (d *database) Seal(ctx context.Context, eventID string, build func(evidence.Link) (evidence.Sealed, error)) error {
+	if err := d.gate(); err != nil {
+		return err
+	}
+	return d.store.Seal(ctx, eventID, build)
+}

@@ -406,28 +406,6 @@ func TestWithOpenssl(t *testing.T) {
 	assert.Contains(t, out, "clip.mp4: FAILED")
 }
 
-func FuzzPackage(f *testing.F) {
-	var b bytes.Buffer
-	z := zip.NewWriter(&b)
-	for _, name := range []string{"manifest.json", "manifest.sig", "export.json", "export.sig", "evidence.pub", "README.txt", "clip.mp4"} {
-		w, err := z.Create(name)
-		require.NoError(f, err)
-		_, err = w.Write([]byte("{}"))
-		require.NoError(f, err)
-	}
-	require.NoError(f, z.Close())
-	f.Add(b.Bytes())
-	f.Add([]byte("PK\x05\x06"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		path := filepath.Join(t.TempDir(), "p.zip")
-		require.NoError(t, os.WriteFile(path, data, 0o600))
-		r, err := evidence.Verify(t.Context(), path, nil)
-		if err == nil {
-			require.False(t, r.OK(), "nobody signed this")
-		}
-	})
-}
-
 func FuzzManifest(f *testing.F) {
 	m := evidence.Manifest{
 		Format: evidence.ManifestFormat, Number: 1, Previous: evidence.Link{SHA256: evidence.NoPrevious}, SealedAt: day,

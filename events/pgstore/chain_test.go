@@ -42,6 +42,7 @@ func (d *draftList) RemoveDraft(id string) error {
 
 // chain is a store of sealed events on a real database and real files.
 type chain struct {
+	t     *testing.T
 	store *pgstore.Store
 	dsn   string
 	media string
@@ -54,7 +55,7 @@ func sealChain(t *testing.T, n int) *chain {
 	t.Helper()
 	s, dsn := open(t)
 	dir := t.TempDir()
-	c := &chain{store: s, dsn: dsn, media: filepath.Join(dir, "media")}
+	c := &chain{t: t, store: s, dsn: dsn, media: filepath.Join(dir, "media")}
 	var err error
 	c.files, err = evidence.Open(c.media)
 	require.NoError(t, err)
@@ -104,9 +105,9 @@ func (c *chain) verify(t *testing.T) (faults, gone []string, sum evidence.ChainS
 }
 
 // asSuperuser edits an append-only table.
-func (c *chain) asSuperuser(t *testing.T, sql string) {
-	t.Helper()
-	require.NoError(t, exec(t, c.dsn, "ALTER TABLE manifest DISABLE TRIGGER append_only; "+sql))
+func (c *chain) asSuperuser(sql string) {
+	c.t.Helper()
+	require.NoError(c.t, exec(c.t, c.dsn, "ALTER TABLE manifest DISABLE TRIGGER append_only; "+sql))
 }
 
 func TestVerifyChain(t *testing.T) {
@@ -133,53 +134,53 @@ func TestChainEditsAreNamed(t *testing.T) {
 	manifest := func(n int, suffix string) string { return "2026/11/23/" + id(n) + ".manifest." + suffix }
 	for _, tt := range []struct {
 		name string
-		edit func(t *testing.T, c *chain)
+		edit func(c *chain)
 		want []string // beginnings, in order
 	}{
-		{"row: hash", func(t *testing.T, c *chain) {
-			c.asSuperuser(t, "UPDATE manifest SET sha256 = repeat('a', 64) WHERE number = 2")
+		{"row: hash", func(c *chain) {
+			c.asSuperuser("UPDATE manifest SET sha256 = repeat('a', 64) WHERE number = 2")
 		}, []string{at(2) + ": the chain has the SHA-256 aaaa", at(3) + ": it names"}},
-		{"row: previous", func(t *testing.T, c *chain) {
-			c.asSuperuser(t, "UPDATE manifest SET previous = repeat('a', 64) WHERE number = 2")
+		{"row: previous", func(c *chain) {
+			c.asSuperuser("UPDATE manifest SET previous = repeat('a', 64) WHERE number = 2")
 		}, []string{at(2) + ": it names", at(2) + ": its row says"}},
-		{"row: key", func(t *testing.T, c *chain) { c.asSuperuser(t, "UPDATE manifest SET key_id = 'x' WHERE number = 2") }, []string{at(2) + ": its row says"}},
-		{"row: time", func(t *testing.T, c *chain) {
-			c.asSuperuser(t, "UPDATE manifest SET sealed_at = sealed_at - interval '1 day' WHERE number = 2")
+		{"row: key", func(c *chain) { c.asSuperuser("UPDATE manifest SET key_id = 'x' WHERE number = 2") }, []string{at(2) + ": its row says"}},
+		{"row: time", func(c *chain) {
+			c.asSuperuser("UPDATE manifest SET sealed_at = sealed_at - interval '1 day' WHERE number = 2")
 		}, []string{at(2) + ": its row says that it was sealed at"}},
-		{"row: path", func(t *testing.T, c *chain) {
-			c.asSuperuser(t, "UPDATE manifest SET path = '"+manifest(3, "json")+"' WHERE number = 2")
+		{"row: path", func(c *chain) {
+			c.asSuperuser("UPDATE manifest SET path = '" + manifest(3, "json") + "' WHERE number = 2")
 		}, []string{at(2) + ": " + manifest(3, "json") + " has the SHA-256"}},
-		{"row: deleted", func(t *testing.T, c *chain) { c.asSuperuser(t, "DELETE FROM manifest WHERE number = 2") }, []string{at(3) + ": manifest 2 before it is missing", "event " + id(2) + ": it was sealed"}},
-		{"end cut off", func(t *testing.T, c *chain) { c.asSuperuser(t, "DELETE FROM manifest WHERE number > 2") }, []string{"the end of the chain: manifest 4", "event " + id(3), "event " + id(4)}},
-		{"end cut off with its head", func(t *testing.T, c *chain) {
-			c.asSuperuser(t, "DELETE FROM manifest WHERE number = 4; UPDATE manifest_head SET number = 3, sha256 = (SELECT sha256 FROM manifest WHERE number = 3)")
+		{"row: deleted", func(c *chain) { c.asSuperuser("DELETE FROM manifest WHERE number = 2") }, []string{at(3) + ": manifest 2 before it is missing", "event " + id(2) + ": it was sealed"}},
+		{"end cut off", func(c *chain) { c.asSuperuser("DELETE FROM manifest WHERE number > 2") }, []string{"the end of the chain: manifest 4", "event " + id(3), "event " + id(4)}},
+		{"end cut off with its head", func(c *chain) {
+			c.asSuperuser("DELETE FROM manifest WHERE number = 4; UPDATE manifest_head SET number = 3, sha256 = (SELECT sha256 FROM manifest WHERE number = 3)")
 		}, []string{"event " + id(4) + ": it was sealed"}},
-		{"manifest changed", func(t *testing.T, c *chain) { c.flip(t, manifest(2, "json"), -10) }, []string{at(2) + ": " + manifest(2, "json") + " was changed"}},
-		{"signature changed", func(t *testing.T, c *chain) { c.flip(t, manifest(2, "sig"), 7) }, []string{at(2) + ": the signature " + manifest(2, "sig")}},
-		{"manifests swapped", func(t *testing.T, c *chain) {
+		{"manifest changed", func(c *chain) { c.flip(manifest(2, "json"), -10) }, []string{at(2) + ": " + manifest(2, "json") + " was changed"}},
+		{"signature changed", func(c *chain) { c.flip(manifest(2, "sig"), 7) }, []string{at(2) + ": the signature " + manifest(2, "sig")}},
+		{"manifests swapped", func(c *chain) {
 			for _, suffix := range []string{"json", "sig"} {
 				a, b, temp := c.path(manifest(2, suffix)), c.path(manifest(3, suffix)), c.path("temp")
-				require.NoError(t, os.Rename(a, temp))
-				require.NoError(t, os.Rename(b, a))
-				require.NoError(t, os.Rename(temp, b))
+				require.NoError(c.t, os.Rename(a, temp))
+				require.NoError(c.t, os.Rename(b, a))
+				require.NoError(c.t, os.Rename(temp, b))
 			}
 		}, []string{at(2) + ": " + manifest(2, "json") + " has the SHA-256", at(3) + ": " + manifest(3, "json") + " has the SHA-256"}},
-		{"manifest removed", func(t *testing.T, c *chain) { require.NoError(t, os.Remove(c.path(manifest(2, "json")))) }, []string{at(2) + ", " + manifest(2, "json") + ": "}},
-		{"signature removed", func(t *testing.T, c *chain) { require.NoError(t, os.Remove(c.path(manifest(2, "sig")))) }, []string{at(2) + ": its signature"}},
-		{"file changed", func(t *testing.T, c *chain) { c.flip(t, "2026/11/23/gate-3.mp4", 99) }, []string{at(3) + ", clip.mp4: 2026/11/23/gate-3.mp4 was changed"}},
-		{"file longer", func(t *testing.T, c *chain) {
+		{"manifest removed", func(c *chain) { require.NoError(c.t, os.Remove(c.path(manifest(2, "json")))) }, []string{at(2) + ", " + manifest(2, "json") + ": "}},
+		{"signature removed", func(c *chain) { require.NoError(c.t, os.Remove(c.path(manifest(2, "sig")))) }, []string{at(2) + ": its signature"}},
+		{"file changed", func(c *chain) { c.flip("2026/11/23/gate-3.mp4", 99) }, []string{at(3) + ", clip.mp4: 2026/11/23/gate-3.mp4 was changed"}},
+		{"file longer", func(c *chain) {
 			f, err := os.OpenFile(c.path("2026/11/23/gate-3.mp4"), os.O_APPEND|os.O_WRONLY, 0)
-			require.NoError(t, err)
+			require.NoError(c.t, err)
 			_, err = f.WriteString("x")
-			require.NoError(t, err)
-			require.NoError(t, f.Close())
+			require.NoError(c.t, err)
+			require.NoError(c.t, f.Close())
 		}, []string{at(3) + ", clip.mp4: 2026/11/23/gate-3.mp4 was changed"}},
-		{"file removed", func(t *testing.T, c *chain) { require.NoError(t, os.Remove(c.path("2026/11/23/gate-3.jpg"))) }, []string{at(3) + ", snapshot.jpg: 2026/11/23/gate-3.jpg is missing"}},
+		{"file removed", func(c *chain) { require.NoError(c.t, os.Remove(c.path("2026/11/23/gate-3.jpg"))) }, []string{at(3) + ", snapshot.jpg: 2026/11/23/gate-3.jpg is missing"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			c := sealChain(t, 4)
-			tt.edit(t, c)
+			tt.edit(c)
 			faults, _, sum := c.verify(t)
 			assert.Equal(t, len(faults), sum.Faults)
 			require.Len(t, faults, len(tt.want), "%v", faults)
@@ -193,12 +194,12 @@ func TestChainEditsAreNamed(t *testing.T) {
 func (c *chain) path(ref string) string { return filepath.Join(c.media, filepath.FromSlash(ref)) }
 
 // flip changes one bit; a negative place counts from the end.
-func (c *chain) flip(t *testing.T, ref string, at int) {
-	t.Helper()
+func (c *chain) flip(ref string, at int) {
+	c.t.Helper()
 	b, err := os.ReadFile(c.path(ref))
-	require.NoError(t, err)
+	require.NoError(c.t, err)
 	b[(at+len(b))%len(b)] ^= 1
-	require.NoError(t, os.WriteFile(c.path(ref), b, 0o600))
+	require.NoError(c.t, os.WriteFile(c.path(ref), b, 0o600))
 }
 
 func TestDeletedFilesAreAccountedFor(t *testing.T) {
