@@ -225,8 +225,8 @@ func TestActorWhoIsNotDetected(t *testing.T) {
 			}
 			return 8, k >= 32
 		},
-		"found only after":                   func(k int) (uint64, bool) { return 8, k >= 32 },
-		"found far away, seconds after":      func(k int) (uint64, bool) { return 8, k >= 50 },
+		"found only after":                    func(k int) (uint64, bool) { return 8, k >= 32 },
+		"found far away, seconds after":       func(k int) (uint64, bool) { return 8, k >= 50 },
 		"seen all the time, at another place": func(int) (uint64, bool) { return 0, false },
 	} {
 		t.Run(name, func(t *testing.T) {
