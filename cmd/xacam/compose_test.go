@@ -12,7 +12,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -28,7 +27,6 @@ type film struct {
 	seconds    float64
 	background func(i int) *canvas                 // of frame i; it may be drawn on
 	draw       func(c *canvas, i int, sec float64) // what moves and lies there
-	night      float64                             // gain of everything; 0 is 1
 	noise      float64                             // of the sensor, grey levels
 	drift      float64                             // of the light over 16 s, as a share
 	rain       int                                 // streaks a frame
@@ -56,9 +54,9 @@ func (f *film) shoot(t *testing.T, path string) {
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	rng := rand.New(rand.NewPCG(5, 8)) //nolint:gosec // noise
-	grain := make([]float32, 1<<16)
+	grain := make([]int32, 1<<16)
 	for i := range grain {
-		grain[i] = float32(rng.NormFloat64())
+		grain[i] = int32(math.Round(f.noise * rng.NormFloat64()))
 	}
 	for i := range int(f.seconds * filmFPS) {
 		sec := float64(i) / filmFPS
@@ -101,23 +99,24 @@ func (f *film) weather(c *canvas, rng *rand.Rand) {
 	}
 }
 
-func (f *film) sensor(c *canvas, sec float64, rng *rand.Rand, grain []float32) {
+func (f *film) sensor(c *canvas, sec float64, rng *rand.Rand, grain []int32) {
 	gain := 1 + f.drift*math.Sin(2*math.Pi*sec/16)
-	if f.night > 0 {
-		gain *= f.night
+	var light [256]int32
+	for v := range light {
+		light[v] = int32(math.Round(gain * float64(v)))
 	}
 	for y := range c.h {
-		at := rng.IntN(len(grain))
 		row := c.pix[3*y*c.w : 3*(y+1)*c.w]
-		for k := range row {
-			row[k] = toByte(float64(row[k])*gain + f.noise*float64(grain[(at+k)%len(grain)]))
+		at := rng.IntN(len(grain) - len(row))
+		for k, g := range grain[at : at+len(row)] {
+			row[k] = byte(min(max(light[row[k]]+g, 0), 255))
 		}
 	}
 }
 
 func toByte(v float64) byte { return byte(min(max(v+.5, 0), 255)) }
 
-// still reads a picture and makes it so large.
+// readStill reads a picture and makes it so large.
 func readStill(t *testing.T, path string, w, h int) *canvas {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -363,15 +362,3 @@ func textured(w, h int, b, g, r float64, round bool) *cutout {
 	}
 	return out
 }
-
-// writePPM writes a picture for whoever wants to look at it.
-func (c *canvas) writePPM(t *testing.T, path string) {
-	t.Helper()
-	b := []byte("P6\n" + strconv.Itoa(c.w) + " " + strconv.Itoa(c.h) + "\n255\n")
-	for i := 0; i < len(c.pix); i += 3 {
-		b = append(b, c.pix[i+2], c.pix[i+1], c.pix[i])
-	}
-	require.NoError(t, os.WriteFile(filepath.Clean(path), b, 0o600))
-}
-
-

@@ -13,27 +13,87 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/xacam/xacam/events/wire"
+	"github.com/xacam/xacam/vision/geom"
 )
 
-// Size of the composed pictures, those of an analogue camera.
+// Size of the composed pictures, that of an analogue camera.
 const filmW, filmH = 704, 576
+
+// composed is a film with what happens in it.
+type composed struct {
+	film
+	dumped image.Rectangle // where something is left; empty when nothing is
+	actor  float64         // the middle of who leaves it, at the contact, as a share of the width
+	taken  bool            // and is taken away again
+}
+
+// TestComposites: a fixed camera's pictures, put together of real backgrounds
+// and a man cut out of a recording, with noise, rain, leaves, changing light
+// and H.264: each time something is left behind there is one dumping event with
+// the right person and place, else there is no event of any kind.
+func TestComposites(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("encodes and analyses five minutes of video")
+	}
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skip("no ffmpeg")
+	}
+	data := t.TempDir()
+	assets := realModel(t, data)
+	useRuntime(t)
+	cam := writeFile(t, "cam.yaml", stillRules)
+	for name, f := range compositions(t, assets) { //nolint:paralleltest // one runtime
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "film.mp4")
+			f.shoot(t, path)
+			r := xacam(t, "replay", "--data", data, "--camera", cam, path)
+			require.Equal(t, exitOK, r.code, r.stderr)
+			checkComposed(t, f, r.stdout)
+		})
+	}
+}
+
+func checkComposed(t *testing.T, f *composed, lines string) {
+	t.Helper()
+	by := byRule(raisedIn(t, lines))
+	if f.dumped.Empty() {
+		assert.Empty(t, by)
+		return
+	}
+	require.Len(t, by["do-rac"], 1, "%v", by)
+	assert.LessOrEqual(t, len(by["bo-lai"]), 1)
+	assert.Empty(t, by["mat"])
+	assert.Empty(t, by["rac"])
+	e := &by["do-rac"][0]
+	d := f.dumped
+	want := geom.Box{
+		Min: geom.Point{X: float64(d.Min.X) / filmW, Y: float64(d.Min.Y) / filmH},
+		Max: geom.Point{X: float64(d.Max.X) / filmW, Y: float64(d.Max.Y) / filmH},
+	}
+	got := thingBox(t, e)
+	assert.Greater(t, got.IoU(want), .6, "%v, not %v", got, want)
+	require.NotNil(t, e.Subject)
+	assert.Equal(t, "person", e.Subject.Class)
+	assert.InDelta(t, f.actor, (e.Subject.Box[0]+e.Subject.Box[2])/2, .16, "where the one who left it was")
+	assert.InDelta(t, 450./filmH, e.Subject.Box[3], .05, "not the one behind him")
+	assert.Equal(t, f.taken, clearedIn(t, lines)["do-rac"] == 1, "taken away")
+}
 
 // walker is somebody cut out of a recording.
 type walker struct {
-	still []*cutout
-	steps []*cutout
+	still, steps []*cutout
 }
 
-// walkers cuts a man out of the recording of a room in which he stands and then
-// walks to the right, at so many pixels of height.
+// readWalker cuts a man out of the recording of a room in which he stands and
+// then walks to the right, at so many pixels of height.
 func readWalker(t *testing.T, assets string, height int) *walker {
 	t.Helper()
+	const w, h, tall = 768, 432, 345
 	clip := filepath.Join(assets, "clips", "one-by-one-person-detection.mp4")
 	if _, err := os.Stat(clip); err != nil {
 		t.Skipf("no recording %s", clip)
 	}
-	const w, h = 768, 432
 	empty := readFilm(t, clip, 73.5, 73.6, w, h)[0]
 	all := readFilm(t, clip, 84, 86.3, w, h)
 	require.Len(t, all, 23)
@@ -41,7 +101,7 @@ func readWalker(t *testing.T, assets string, height int) *walker {
 	for i, c := range all {
 		cut := cutOut(c, empty)
 		require.NotNil(t, cut)
-		cut = cut.resized(max(1, cut.w*height/345), max(1, cut.h*height/345))
+		cut = cut.resized(max(1, cut.w*height/tall), max(1, cut.h*height/tall))
 		switch {
 		case i < 5:
 			out.still = append(out.still, cut)
@@ -88,42 +148,42 @@ func (w *walker) draw(c *canvas, i int, sec float64, way []leg) (at image.Point,
 	return at, false
 }
 
-// composed is a film with what happens in it.
-type composed struct {
-	film
-	dumped image.Rectangle // where something is left; empty when nothing is
-	actor  [2]float64      // where the one who leaves it stands, of the picture's width: from, to
-	others string          // kinds that may be raised besides, and need not
+// story is what happens in most films: a man carries something in, stands, puts
+// it down or does not, and leaves; another one passes.
+type story struct {
+	who, other *walker
+	thing      *cutout
+	keeps      bool    // he takes it with him
+	dx         int     // by how much everything is farther to the right
+	passes     []leg   // of the other one
+	takenAt    float64 // seconds; by nobody that is seen
 }
 
-func TestCompositesTry(t *testing.T) {
-	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("no ffmpeg")
+const putDown = 9.0 // seconds
+
+func (s *story) place() image.Rectangle {
+	if s.keeps {
+		return image.Rectangle{}
 	}
-	data := t.TempDir()
-	assets := realModel(t, data)
-	useRuntime(t)
-	cam := writeFile(t, "cam.yaml", stillRules)
-	for name, f := range compositions(t, assets) {
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join("/tmp/still-work", name+".mp4")
-			os.Remove(path)
-			f.shoot(t, path)
-			r := xacam(t, "replay", "--data", data, "--camera", cam, "--tracks", "/tmp/still-work/"+name+".tracks", path)
-			require.Equal(t, exitOK, r.code, r.stderr)
-			t.Log(r.stderr, r.stdout)
-			checkComposed(t, f, raisedIn(t, r.stdout))
-		})
-	}
+	x, y := 372+s.dx, 455
+	return image.Rect(x-s.thing.w/2, y-s.thing.h, x+s.thing.w/2, y)
 }
 
-func checkComposed(t *testing.T, f *composed, raised []wire.Event) {
-	t.Helper()
-	by := map[string]int{}
-	for _, e := range raised {
-		by[string(e.Kind)]++
+func (s *story) draw(c *canvas, i int, sec float64) {
+	dx := float64(s.dx)
+	lies := !s.keeps && sec >= putDown && (s.takenAt == 0 || sec < s.takenAt)
+	if lies {
+		c.paste(s.thing, 372+s.dx, 455)
 	}
-	assert.Equal(t, !f.dumped.Empty(), by["dumping"] == 1, "%v", by)
+	s.other.draw(c, i, sec, s.passes)
+	at, here := s.who.draw(c, i, sec, []leg{
+		{5, 8, dx - 30, 450, dx + 340, 450},
+		{8, 10, dx + 340, 450, dx + 340, 450},
+		{10, 14, dx + 340, 450, dx + 760, 470},
+	})
+	if here && (s.keeps || sec < putDown) {
+		c.paste(s.thing, at.X+20, at.Y-45)
+	}
 }
 
 // readCar cuts the large car out of a picture of an almost empty crossing.
@@ -146,74 +206,59 @@ func readCar(t *testing.T, stills string) *cutout {
 	return car
 }
 
-// compositions are the films.
+// compositions are the films. Backgrounds are stills of a street camera, by day,
+// by night and at dusk, and a recording of a parking lot whose camera regulates
+// its exposure whenever a car drives by.
 func compositions(t *testing.T, assets string) map[string]*composed {
 	t.Helper()
 	stills := filepath.Join(assets, "stills", "street_cctv_40", "images")
 	man := readWalker(t, assets, 150)
-	pale := func(c *cutout) *cutout { return c.tinted(1, 1, 1, 60) }
-	other := man.changed(func(c *cutout) *cutout { return pale(c).mirrored().resized(c.w*3/4, c.h*3/4) })
-	bag := textured(30, 32, 34, 30, 36, true)
-	box := textured(44, 34, 70, 110, 150, false)
-	white := textured(26, 28, 150, 150, 150, true)
-	dull := textured(30, 32, 96, 94, 92, true)
-	place := image.Pt(372, 455)
-	way := []leg{{8, 11, -30, 450, 340, 450}, {11, 13, 340, 450, 340, 450}, {13, 17, 340, 450, 760, 470}}
-	back := []leg{{2, 12, 740, 400, -40, 400}}
+	lit := man.changed(func(c *cutout) *cutout { return c.tinted(1, 1, 1, 90) })
+	other := man.changed(func(c *cutout) *cutout { return c.tinted(1, 1, 1, 60).mirrored().resized(c.w*3/4, c.h*3/4) })
+	behind, over := []leg{{1, 9, 740, 400, -40, 400}}, []leg{{10, 17, 740, 460, -40, 460}}
+	bag, box := textured(30, 32, 34, 30, 36, true), textured(44, 34, 70, 110, 150, false)
+	white, dull := textured(26, 28, 150, 150, 150, true), textured(30, 32, 96, 94, 92, true)
 	street := func(file string) func(int) *canvas {
 		c := readStill(t, filepath.Join(stills, file), filmW, filmH)
 		return func(int) *canvas { return c.copied() }
 	}
-	over := func(file string) func(int) *canvas {
-		cs := readFilm(t, filepath.Join(assets, "clips", file), 0, 26, filmW, filmH)
-		return func(i int) *canvas { return cs[i].copied() }
-	}
-	moved := func(dx, dy float64) (out []leg) {
-		for _, l := range way {
-			out = append(out, leg{l.from, l.to, l.x0 + dx, l.y0 + dy, l.x1 + dx, l.y1 + dy})
-		}
-		return out
-	}
-	_ = moved
-	sceneOf := func(who *walker, drops bool, thing *cutout, back []leg) func(c *canvas, i int, sec float64) {
-		return func(c *canvas, i int, sec float64) {
-			if drops && sec >= 12 {
-				c.paste(thing, place.X, place.Y)
-			}
-			other.draw(c, i, sec, back)
-			if at, ok := who.draw(c, i, sec, way); ok && (sec < 12 || !drops) {
-				c.paste(thing, at.X+20, at.Y-45)
-			}
-		}
-	}
-	scene := func(drops bool, thing *cutout) func(c *canvas, i int, sec float64) { return sceneOf(man, drops, thing, back) }
-	around := func(w, h int) image.Rectangle { return image.Rect(place.X-w/2, place.Y-h, place.X+w/2, place.Y) }
+	lot := readFilm(t, filepath.Join(assets, "clips", "car-detection.mp4"), 0, 26, filmW, filmH)
+	parking := func(i int) *canvas { return lot[i+30].copied() } // one car has gone, two are to come
+	day, wet, bright, grey := street("000068.jpg"), street("000035.jpg"), street("000013.jpg"), street("000014.jpg")
 	out := map[string]*composed{}
-	lit := man.changed(func(c *cutout) *cutout { return c.tinted(1, 1, 1, 90) })
-	for _, drops := range []bool{true, false} {
-		tag, lying := "_drop", around(30, 32)
-		if !drops {
-			tag, lying = "_none", image.Rectangle{}
-		}
-		out["day"+tag] = &composed{film: film{seconds: 22, background: street("000068.jpg"), draw: scene(drops, bag), noise: 2, drift: .06}, dumped: lying}
-		out["rain"+tag] = &composed{film: film{seconds: 22, background: street("000035.jpg"), draw: scene(drops, bag), noise: 4, rain: 90, crf: 30, leaves: image.Rect(0, 40, 640, 130)}, dumped: lying}
-		out["box"+tag] = &composed{film: film{seconds: 22, background: street("000013.jpg"), draw: scene(drops, box), noise: 3, drift: .15, crf: 32}, dumped: lying}
-		out["dull"+tag] = &composed{film: film{seconds: 22, background: street("000014.jpg"), draw: scene(drops, dull), noise: 3, drift: .05, crf: 28}, dumped: lying}
-		out["night"+tag] = &composed{film: film{seconds: 22, background: street("000054.jpg"), draw: sceneOf(lit, drops, white, back), noise: 6, crf: 30}, dumped: lying}
-		out["dusk"+tag] = &composed{film: film{seconds: 22, background: street("000099.jpg"), draw: sceneOf(lit, drops, white, back), noise: 5, drift: .1, crf: 30}, dumped: lying}
-		out["passers"+tag] = &composed{film: film{seconds: 26, background: street("000068.jpg"), draw: sceneOf(man, drops, bag, []leg{{13, 21, 740, 460, -40, 460}}), noise: 3, crf: 28}, dumped: lying}
-		right := moved(220, 0)
-		out["cars"+tag] = &composed{film: film{seconds: 25, background: over("car-detection.mp4"), draw: func(c *canvas, i int, sec float64) {
-			at, ok := man.draw(c, i, sec, right)
-			if drops && sec >= 12 {
-				c.paste(bag, place.X+220, place.Y)
-			} else if ok {
-				c.paste(bag, at.X+20, at.Y-45)
+	for name, c := range map[string]struct {
+		film
+		story
+		twice bool // without anything left behind, too
+	}{
+		"by day":            {film{background: day, noise: 2, drift: .06}, story{who: man, thing: bag, passes: behind}, false},
+		"rain and leaves":   {film{background: wet, noise: 4, rain: 90, crf: 30, leaves: image.Rect(0, 40, 640, 130)}, story{who: man, thing: bag, passes: behind}, true},
+		"a box, more light": {film{background: bright, noise: 3, drift: .15, crf: 32}, story{who: man, thing: box, passes: behind}, true},
+		"grey on grey":      {film{background: grey, noise: 3, drift: .05, crf: 28}, story{who: man, thing: dull, passes: behind}, false},
+		"night":             {film{background: street("000054.jpg"), noise: 6, crf: 30}, story{who: lit, thing: white, passes: behind}, true},
+		"dusk":              {film{background: street("000099.jpg"), noise: 5, drift: .1, crf: 30}, story{who: lit, thing: white, passes: behind}, false},
+		"others walk over":  {film{background: day, noise: 3, crf: 28}, story{who: man, thing: bag, passes: over}, true},
+		"cars behind":       {film{background: parking, noise: 1, crf: 28}, story{who: man, thing: bag}, false},
+		"cars beside":       {film{background: parking, noise: 1, crf: 28}, story{who: man, thing: bag, dx: 220}, true},
+		"taken away":        {film{background: day, noise: 3, crf: 28}, story{who: man, thing: bag, passes: behind, takenAt: 15.5}, false},
+	} {
+		for _, keeps := range []bool{false, true} {
+			if keeps && !c.twice {
+				continue
 			}
-		}, noise: 1, crf: 28}, dumped: lying}
+			s := c.story
+			s.other, s.keeps = other, keeps
+			f := &composed{film: c.film, dumped: s.place(), actor: float64(345+s.dx) / filmW, taken: s.takenAt > 0}
+			f.seconds, f.film.draw = 19, s.draw
+			key := name + ", left"
+			if keeps {
+				key = name + ", kept"
+			}
+			out[key] = f
+		}
 	}
 	car := readCar(t, stills)
-	out["parked_none"] = &composed{film: film{seconds: 30, background: street("000035.jpg"), noise: 3, drift: .05, draw: func(c *canvas, i int, sec float64) {
+	out["a parked car leaves"] = &composed{film: film{seconds: 30, background: wet, noise: 3, drift: .05, draw: func(c *canvas, _ int, sec float64) {
 		x := 330.0
 		if sec > 14 {
 			x -= 40 * (sec - 14) * (sec - 14)
