@@ -178,8 +178,8 @@ func (b *inside) signal(at time.Time, zone string, st *insider, t *vision.Track)
 	sig.Key.Object = st.object
 	vi, en := fmt.Sprintf("%s ở trong vùng «%s»", someVI(t.Label), zone), fmt.Sprintf("%s was in zone “%s”", someEN(t.Label), zone)
 	if b.after >= 2*time.Second {
-		vi += fmt.Sprintf(" ít nhất %g giây", b.after.Seconds())
-		en += fmt.Sprintf(" for at least %g s", b.after.Seconds())
+		vi += fmt.Sprintf(" ít nhất %s giây", numberVI(b.after.Seconds(), -1))
+		en += fmt.Sprintf(" for at least %s s", numberEN(b.after.Seconds(), -1))
 	}
 	sig.Why = b.rule.why(at, vi, en)
 	return sig

@@ -151,7 +151,7 @@ func (b *loitering) signal(at time.Time, zone string, o *sighting[loiterer]) eve
 	stayed := at.Sub(o.state[zone].since).Truncate(time.Second).Seconds()
 	sig.Attributes = map[string]any{"stayed_s": stayed}
 	sig.Why = b.rule.why(at,
-		fmt.Sprintf("%s ở lại trong vùng «%s» ít nhất %g giây", someVI(o.class), zone, float64(b.Dwell)),
-		fmt.Sprintf("%s stayed in zone “%s” for at least %g s", someEN(o.class), zone, float64(b.Dwell)))
+		fmt.Sprintf("%s ở lại trong vùng «%s» ít nhất %s giây", someVI(o.class), zone, numberVI(float64(b.Dwell), -1)),
+		fmt.Sprintf("%s stayed in zone “%s” for at least %s s", someEN(o.class), zone, numberEN(float64(b.Dwell), -1)))
 	return sig
 }

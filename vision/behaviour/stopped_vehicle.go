@@ -151,8 +151,8 @@ func (b *stopped) signal(at time.Time, zone string, o *sighting[halt]) events.Si
 	stood := at.Sub(o.state.since).Truncate(time.Second).Seconds()
 	sig.Attributes = map[string]any{"stood_s": stood}
 	sig.Why = b.rule.why(at,
-		fmt.Sprintf("%s dừng, đỗ trong vùng «%s» ít nhất %g giây", someVI(o.class), zone, float64(b.Dwell)),
-		fmt.Sprintf("%s stood still in zone “%s” for at least %g s", someEN(o.class), zone, float64(b.Dwell)))
+		fmt.Sprintf("%s dừng, đỗ trong vùng «%s» ít nhất %s giây", someVI(o.class), zone, numberVI(float64(b.Dwell), -1)),
+		fmt.Sprintf("%s stood still in zone “%s” for at least %s s", someEN(o.class), zone, numberEN(float64(b.Dwell), -1)))
 	return sig
 }
 

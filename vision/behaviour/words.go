@@ -3,6 +3,7 @@ package behaviour
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,6 +40,15 @@ func someEN(class string) string {
 	}
 	return "a " + class
 }
+
+// numberVI writes a number as Vietnamese does, with a decimal comma: with so
+// many decimals, or with as many as it needs when they are negative.
+func numberVI(v float64, decimals int) string {
+	return strings.Replace(numberEN(v, decimals), ".", ",", 1)
+}
+
+// numberEN writes a number with a decimal point, and never an exponent.
+func numberEN(v float64, decimals int) string { return strconv.FormatFloat(v, 'f', decimals, 64) }
 
 // sentence makes a Text of both wordings with the first letter upper case and
 // a full stop.
