@@ -34,7 +34,7 @@ type composed struct {
 func TestComposites(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("encodes and analyses five minutes of video")
+		t.Skip("encodes and analyses four minutes of video")
 	}
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
 		t.Skip("no ffmpeg")
@@ -206,8 +206,8 @@ func readCar(t *testing.T, stills string) *cutout {
 	return car
 }
 
-// compositions are the films. Backgrounds are stills of a street camera, by day,
-// by night and at dusk, and a recording of a parking lot whose camera regulates
+// compositions are the films. Backgrounds are stills of a street camera, by day
+// and by night, and a recording of a parking lot whose camera regulates
 // its exposure whenever a car drives by.
 func compositions(t *testing.T, assets string) map[string]*composed {
 	t.Helper()
@@ -231,16 +231,14 @@ func compositions(t *testing.T, assets string) map[string]*composed {
 		story
 		twice bool // without anything left behind, too
 	}{
-		"by day":            {film{background: day, noise: 2, drift: .06}, story{who: man, thing: bag, passes: behind}, false},
+		"by day":            {film{background: day, noise: 2, drift: .06}, story{who: man, thing: bag, passes: behind, takenAt: 15.5}, false},
 		"rain and leaves":   {film{background: wet, noise: 4, rain: 90, crf: 30, leaves: image.Rect(0, 40, 640, 130)}, story{who: man, thing: bag, passes: behind}, true},
-		"a box, more light": {film{background: bright, noise: 3, drift: .15, crf: 32}, story{who: man, thing: box, passes: behind}, true},
+		"a box, more light": {film{background: bright, noise: 3, drift: .15, crf: 32}, story{who: man, thing: box, passes: behind}, false},
 		"grey on grey":      {film{background: grey, noise: 3, drift: .05, crf: 28}, story{who: man, thing: dull, passes: behind}, false},
 		"night":             {film{background: street("000054.jpg"), noise: 6, crf: 30}, story{who: lit, thing: white, passes: behind}, true},
-		"dusk":              {film{background: street("000099.jpg"), noise: 5, drift: .1, crf: 30}, story{who: lit, thing: white, passes: behind}, false},
-		"others walk over":  {film{background: day, noise: 3, crf: 28}, story{who: man, thing: bag, passes: over}, true},
+		"others walk over":  {film{background: day, noise: 3, crf: 28}, story{who: man, thing: bag, passes: over}, false},
 		"cars behind":       {film{background: parking, noise: 1, crf: 28}, story{who: man, thing: bag}, false},
 		"cars beside":       {film{background: parking, noise: 1, crf: 28}, story{who: man, thing: bag, dx: 220}, true},
-		"taken away":        {film{background: day, noise: 3, crf: 28}, story{who: man, thing: bag, passes: behind, takenAt: 15.5}, false},
 	} {
 		for _, keeps := range []bool{false, true} {
 			if keeps && !c.twice {
