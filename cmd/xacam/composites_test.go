@@ -3,11 +3,13 @@
 package main
 
 import (
+	"fmt"
 	"image"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -264,4 +266,93 @@ func compositions(t *testing.T, assets string) map[string]*composed {
 		c.paste(car, int(x), 430)
 	}}}
 	return out
+}
+
+// TestTrafficComposites: a car that stops where it must not, put together of two
+// pictures of one street camera; and a recording of a motorway, slowed down until
+// the traffic crawls. One event each, with its end, and none of what drives by.
+func TestTrafficComposites(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("encodes and analyses two minutes of video")
+	}
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skip("no ffmpeg")
+	}
+	data := t.TempDir()
+	assets := realModel(t, data)
+	useRuntime(t)
+	stills := filepath.Join(assets, "stills", "street_cctv_40", "images")
+	road, car := readStill(t, filepath.Join(stills, "000035.jpg"), filmW, filmH), readCar(t, stills)
+	drives := func(stays float64) *film {
+		return &film{seconds: 13 + stays, background: func(int) *canvas { return road.copied() }, noise: 3, drift: .05, draw: func(c *canvas, _ int, sec float64) {
+			x := 330.0 // it comes to a halt, and drives on to the left
+			switch {
+			case sec < 4:
+				x += 40 * (4 - sec) * (4 - sec)
+			case sec > 4+stays:
+				x -= 40 * (sec - 4 - stays) * (sec - 4 - stays)
+			}
+			c.paste(car, int(x), 430)
+		}}
+	}
+	street := `
+camera: nga-tu
+detect: {fps: 5}
+zones: {z: {area: [[0.1,0.4],[0.9,0.4],[0.9,0.95],[0.1,0.95]]}}
+rules:` + strings.Replace(trafficRules, "dwell: 2", "dwell: 8, grace: 2", 1)
+	motorway := `
+camera: cao-toc
+zones: {z: {area: [[0,1],[0,0.85],[0.36,0.15],[0.6,0.15],[0.98,0.97],[0.98,1]]}}
+rules:
+  - {name: dung, kind: stopped_vehicle, zone: z, dwell: 8}
+  - {name: un-tac, kind: congestion, zone: z, count: 3, hold: 5}
+`
+	for name, c := range map[string]struct {
+		rules string
+		shoot func(t *testing.T, path string)
+		want  string // the rule that raises one event; "" for none
+		clear bool
+	}{
+		"a car stops":            {street, func(t *testing.T, path string) { t.Helper(); drives(12).shoot(t, path) }, "dung", true},
+		"a car waits, drives on": {street, func(t *testing.T, path string) { t.Helper(); drives(4).shoot(t, path) }, "", false},
+		"traffic crawls":         {motorway, slowed(assets, 18), "un-tac", false},
+		"traffic flows":          {motorway, slowed(assets, 1.5), "", false},
+	} { //nolint:paralleltest // one runtime
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "film.mp4")
+			c.shoot(t, path)
+			r := xacam(t, "replay", "--data", data, "--camera", writeFile(t, "cam.yaml", c.rules), path)
+			require.Equal(t, exitOK, r.code, r.stderr)
+			raised := raisedIn(t, r.stdout)
+			if c.want == "" {
+				assert.Empty(t, raised)
+				return
+			}
+			require.Len(t, raised, 1, "%v", raised)
+			assert.Equal(t, c.want, raised[0].Rule.Name)
+			if c.clear {
+				assert.Equal(t, 1, clearedIn(t, r.stdout)[c.want])
+				want := geom.Box{Min: geom.Point{X: .32, Y: .49}, Max: geom.Point{X: .62, Y: .74}}
+				b := raised[0].Subject.Box
+				assert.Greater(t, geom.Box{Min: geom.Point{X: b[0], Y: b[1]}, Max: geom.Point{X: b[2], Y: b[3]}}.IoU(want), .6, "%v", b)
+			}
+		})
+	}
+}
+
+// slowed plays two seconds of the motorway so many times slower, with the noise
+// that an encoder does not see twice.
+func slowed(assets string, times float64) func(t *testing.T, path string) {
+	return func(t *testing.T, path string) {
+		t.Helper()
+		clip := filepath.Join(assets, "clips", "highway_27260.mp4")
+		if _, err := os.Stat(clip); err != nil {
+			t.Skipf("no recording %s", clip)
+		}
+		filter := fmt.Sprintf("setpts=%g*PTS,minterpolate=fps=%d:mi_mode=blend,noise=alls=4:allf=t", times, filmFPS)
+		out, err := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-ss", "7", "-t", "2", "-i", clip, "-vf", filter, //nolint:gosec // a test's own arguments
+			"-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", "27", "-threads", "1", path).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
 }

@@ -86,6 +86,42 @@ func (r *Rule) outside() (vi, en string) {
 	return ", ngoài giờ cho phép", ", outside permitted hours"
 }
 
+// sayings remembers the sentences of a rule whose words depend on nothing but a
+// class, a zone and the minute: they are asked for at each scene for as long as
+// something holds.
+type sayings map[sayingOf]saying
+
+type sayingOf struct{ class, zone string }
+
+type saying struct {
+	minute int64 // of local time, since 1970
+	text   events.Text
+}
+
+// maxSayings bounds what is remembered: zones times the classes of a model.
+const maxSayings = 512
+
+// why is Rule.why with the words that make returns, which is not called twice in
+// a minute.
+func (m sayings) why(r *Rule, of sayingOf, at time.Time, words func() (vi, en string)) events.Text {
+	local := at
+	if r.Calendar.Location != nil {
+		local = at.In(r.Calendar.Location)
+	}
+	_, offset := local.Zone()
+	minute := (at.Unix() + int64(offset)) / 60
+	s, known := m[of]
+	if !known || s.minute != minute {
+		if len(m) >= maxSayings {
+			clear(m)
+		}
+		vi, en := words()
+		s = saying{minute, r.why(at, vi, en)}
+		m[of] = s
+	}
+	return s.text
+}
+
 // why makes the two sentences "VI at time" and "EN at time".
 func (r *Rule) why(at time.Time, vi, en string) events.Text {
 	ovi, oen := r.outside()

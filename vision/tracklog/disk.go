@@ -16,10 +16,10 @@ import (
 
 // disk is the one writer of a Log's folder. It is used by Run alone.
 type disk struct {
-	log     *Log
-	open    map[string]*hourWriter // by camera
-	z       deflater
-	runs    map[string]*Run // that the open file of the camera was told of last
+	log  *Log
+	open map[string]*hourWriter // by camera
+	z    deflater
+	runs map[string]*Run // that the open file of the camera was told of last
 	// trouble says from when on it is tried again what was refused: of a camera,
 	// whose folder alone is at fault, or of all of them, under "".
 	trouble map[string]time.Time
