@@ -160,12 +160,32 @@ func TestClips(t *testing.T) {
 // raisedIn returns the events that were raised, in order.
 func raisedIn(t *testing.T, lines string) (out []wire.Event) {
 	t.Helper()
-	for scan := bufio.NewScanner(strings.NewReader(lines)); scan.Scan(); {
-		var e wire.Event
-		require.NoError(t, json.Unmarshal(scan.Bytes(), &e))
+	for _, e := range eventsIn(t, lines) {
 		if e.State == events.StateRaised {
 			out = append(out, e)
 		}
+	}
+	return out
+}
+
+// clearedIn returns how many events of each rule have ended.
+func clearedIn(t *testing.T, lines string) map[string]int {
+	t.Helper()
+	out := map[string]int{}
+	for _, e := range eventsIn(t, lines) {
+		if e.State == events.StateCleared {
+			out[e.Rule.Name]++
+		}
+	}
+	return out
+}
+
+func eventsIn(t *testing.T, lines string) (out []wire.Event) {
+	t.Helper()
+	for scan := bufio.NewScanner(strings.NewReader(lines)); scan.Scan(); {
+		var e wire.Event
+		require.NoError(t, json.Unmarshal(scan.Bytes(), &e))
+		out = append(out, e)
 	}
 	return out
 }

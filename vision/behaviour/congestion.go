@@ -70,12 +70,14 @@ type congestion struct {
 	objects *follower[slowcoach]
 	jams    []gathering // by zone
 	speeds  []float64   // reused
+	moving  []float64   // of those that have moved; reused
 }
 
 // slowcoach is what is known of a vehicle.
 type slowcoach struct {
 	walk
 	stand
+	moved bool       // it has been seen to leave a place: it is not parked since before anybody looked
 	trail []waypoint // of the last speedOver, the latest one included
 	in    []bool     // by zone
 }
@@ -121,7 +123,9 @@ func (b *congestion) update(at time.Time, o *sighting[slowcoach], blind time.Dur
 	if blind != 0 {
 		v.since, v.strayed = v.since.Add(blind), v.strayed.Add(blind)
 	}
-	v.observe(at, o.now, b.objects.aspect)
+	if known := v.boxes > 0; v.observe(at, o.now, b.objects.aspect) && known {
+		v.moved = true
+	}
 	place := waypoint{at: at}
 	if v.step(b.objects.sight(o), o.again || blind != 0) {
 		v.trail = v.trail[:0]
@@ -146,9 +150,11 @@ func (b *congestion) update(at time.Time, o *sighting[slowcoach], blind time.Dur
 }
 
 // median returns how many vehicles of known speed are in zone i, without the
-// parked ones, and their median speed.
+// parked ones, and their median speed. After a start nobody knows which are
+// parked: those that have not moved since they were first seen count only while
+// they are no more than those that have, as in a jam that creeps.
 func (b *congestion) median(at time.Time, i int) (n int, speed float64) {
-	b.speeds = b.speeds[:0]
+	b.speeds, b.moving = b.speeds[:0], b.moving[:0]
 	for _, o := range b.objects.objects {
 		v := &o.state
 		if len(v.in) <= i || !v.in[i] || len(v.trail) < 2 || at.Sub(v.since) >= b.Parked.Duration() {
@@ -164,6 +170,12 @@ func (b *congestion) median(at time.Time, i int) (n int, speed float64) {
 			mps *= 3.6
 		}
 		b.speeds = append(b.speeds, mps)
+		if v.moved {
+			b.moving = append(b.moving, mps)
+		}
+	}
+	if 2*len(b.moving) < len(b.speeds) {
+		b.speeds = append(b.speeds[:0], b.moving...)
 	}
 	n = len(b.speeds)
 	if n == 0 {

@@ -40,10 +40,10 @@ func TestRulesHoldWhileTheCameraDozes(t *testing.T) {
 				for at := time.Duration(0); at < 300*time.Second; {
 					s := &vision.Scene{Camera: "cam", At: start.Add(at), Aspect: 16. / 9}
 					for i := range 6 {
-						x := .1 + .13*float64(i)
-						box := geom.Box{Min: geom.Point{X: x, Y: .5}, Max: geom.Point{X: x + .08, Y: .7}}
+						x, ahead := .1+.13*float64(i), .1*max(0, 4-at.Seconds()) // they come from above
+						box := geom.Box{Min: geom.Point{X: x, Y: .5 - ahead}, Max: geom.Point{X: x + .08, Y: .7 - ahead}}
 						s.Tracks = append(s.Tracks, vision.Track{
-							ID: uint64(i + 1), Label: label, Score: .8, Box: box, Prev: box, First: start, Seen: s.At, StillFor: at,
+							ID: uint64(i + 1), Label: label, Score: .8, Box: box, Prev: box, First: start, Seen: s.At, StillFor: max(0, at-4*time.Second),
 						})
 					}
 					n := len(b.Observe(s))

@@ -65,7 +65,7 @@ const (
 
 func newIntrusion(r Rule, p intrusionParams) (Behaviour, lifecycle.Rule, error) {
 	if p.Mode == modeInside {
-		return &inside{rule: r, after: p.After.Duration(), tracks: make(map[uint64]*insider)}, p.delays(), nil
+		return &inside{rule: r, after: p.After.Duration(), tracks: make(map[uint64]*insider), said: make(sayings)}, p.delays(), nil
 	}
 	return &passage{rule: r, mode: p.Mode, after: p.After.Duration(), tracks: make(map[uint64]map[string]*passer)}, p.delays(), nil
 }
@@ -75,6 +75,7 @@ type inside struct {
 	rule   Rule
 	after  time.Duration
 	tracks map[uint64]*insider
+	said   sayings
 }
 
 // insider is what is known of a track.
@@ -176,12 +177,14 @@ func detected(s *vision.Scene, id uint64) bool {
 func (b *inside) signal(at time.Time, zone string, st *insider, t *vision.Track) events.Signal {
 	sig := b.rule.signal(KindIntrusion, zone, t, at)
 	sig.Key.Object = st.object
-	vi, en := fmt.Sprintf("%s ở trong vùng «%s»", someVI(t.Label), zone), fmt.Sprintf("%s was in zone “%s”", someEN(t.Label), zone)
-	if b.after >= 2*time.Second {
-		vi += fmt.Sprintf(" ít nhất %g giây", b.after.Seconds())
-		en += fmt.Sprintf(" for at least %g s", b.after.Seconds())
-	}
-	sig.Why = b.rule.why(at, vi, en)
+	sig.Why = b.said.why(&b.rule, sayingOf{t.Label, zone}, at, func() (vi, en string) {
+		vi, en = fmt.Sprintf("%s ở trong vùng «%s»", someVI(t.Label), zone), fmt.Sprintf("%s was in zone “%s”", someEN(t.Label), zone)
+		if b.after >= 2*time.Second {
+			vi += fmt.Sprintf(" ít nhất %s giây", numberVI(b.after.Seconds(), -1))
+			en += fmt.Sprintf(" for at least %s s", numberEN(b.after.Seconds(), -1))
+		}
+		return vi, en
+	})
 	return sig
 }
 

@@ -51,13 +51,14 @@ const (
 
 func newLoitering(r Rule, p loiteringParams) (Behaviour, lifecycle.Rule, error) {
 	keep := p.Grace.Duration() + slack
-	return &loitering{loiteringParams: p, rule: r, objects: newFollower[loiterer](keep, loiterReach, loiterGrow)}, p.delays(), nil
+	return &loitering{loiteringParams: p, rule: r, objects: newFollower[loiterer](keep, loiterReach, loiterGrow), said: make(sayings)}, p.delays(), nil
 }
 
 type loitering struct {
 	loiteringParams
 	rule    Rule
 	objects *follower[loiterer]
+	said    sayings
 }
 
 // loiterer is what is known of an object: its stays by zone.
@@ -150,8 +151,9 @@ func (b *loitering) signal(at time.Time, zone string, o *sighting[loiterer]) eve
 	sig := o.signal(&b.rule, KindLoitering, zone, at)
 	stayed := at.Sub(o.state[zone].since).Truncate(time.Second).Seconds()
 	sig.Attributes = map[string]any{"stayed_s": stayed}
-	sig.Why = b.rule.why(at,
-		fmt.Sprintf("%s ở lại trong vùng «%s» ít nhất %g giây", someVI(o.class), zone, float64(b.Dwell)),
-		fmt.Sprintf("%s stayed in zone “%s” for at least %g s", someEN(o.class), zone, float64(b.Dwell)))
+	sig.Why = b.said.why(&b.rule, sayingOf{o.class, zone}, at, func() (vi, en string) {
+		return fmt.Sprintf("%s ở lại trong vùng «%s» ít nhất %s giây", someVI(o.class), zone, numberVI(float64(b.Dwell), -1)),
+			fmt.Sprintf("%s stayed in zone “%s” for at least %s s", someEN(o.class), zone, numberEN(float64(b.Dwell), -1))
+	})
 	return sig
 }

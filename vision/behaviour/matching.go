@@ -79,7 +79,7 @@ func (m *matching) Observe(s *vision.Scene) []events.Signal {
 	m.scene.Tracks = tracks
 	out := m.inner.Observe(&m.scene)
 	forget(m.seen, s)
-	if !m.rule.Schedule.Open(s.At, m.rule.Calendar) {
+	if len(out) == 0 || !m.rule.Schedule.Open(s.At, m.rule.Calendar) {
 		return nil
 	}
 	return out

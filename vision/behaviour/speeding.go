@@ -105,10 +105,10 @@ func (b *speeding) signal(at time.Time, zone string, o *sighting[racer], v groun
 		"ground_direction": [2]float64{hundredths(v.direction.X), hundredths(v.direction.Y)},
 	}
 	sig.Why = b.rule.why(at,
-		fmt.Sprintf("nghi vấn (chỉ mang tính tham khảo): %s chạy khoảng %g ± %g km/h %s trong vùng «%s» (giới hạn %g km/h)",
-			someVI(o.class), kmh, off, headingVI(way), zone, b.Limit),
-		fmt.Sprintf("suspected (indicative only): %s drove at about %g ± %g km/h %s in zone “%s”, where the limit is %g km/h,",
-			someEN(o.class), kmh, off, headingEN(way), zone, b.Limit))
+		fmt.Sprintf("nghi vấn (chỉ mang tính tham khảo): %s chạy khoảng %s ± %s km/h %s trong vùng «%s» (giới hạn %s km/h)",
+			someVI(o.class), numberVI(kmh, 0), numberVI(off, 0), headingVI(way), zone, numberVI(b.Limit, -1)),
+		fmt.Sprintf("suspected (indicative only): %s drove at about %s ± %s km/h %s in zone “%s”, where the limit is %s km/h,",
+			someEN(o.class), numberEN(kmh, 0), numberEN(off, 0), headingEN(way), zone, numberEN(b.Limit, -1)))
 	return sig
 }
 

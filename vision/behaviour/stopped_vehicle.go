@@ -45,13 +45,14 @@ const noReach = -1
 
 func newStopped(r Rule, p stoppedParams) (Behaviour, lifecycle.Rule, error) {
 	keep := p.Grace.Duration() + settleAfter + slack
-	return &stopped{stoppedParams: p, rule: r, objects: newFollower[halt](keep, noReach, 0)}, p.delays(), nil
+	return &stopped{stoppedParams: p, rule: r, objects: newFollower[halt](keep, noReach, 0), said: make(sayings)}, p.delays(), nil
 }
 
 type stopped struct {
 	stoppedParams
 	rule    Rule
 	objects *follower[halt]
+	said    sayings
 }
 
 // halt is where a vehicle stands.
@@ -150,9 +151,10 @@ func (b *stopped) signal(at time.Time, zone string, o *sighting[halt]) events.Si
 	sig := o.signal(&b.rule, KindStoppedVehicle, zone, at)
 	stood := at.Sub(o.state.since).Truncate(time.Second).Seconds()
 	sig.Attributes = map[string]any{"stood_s": stood}
-	sig.Why = b.rule.why(at,
-		fmt.Sprintf("%s dừng, đỗ trong vùng «%s» ít nhất %g giây", someVI(o.class), zone, float64(b.Dwell)),
-		fmt.Sprintf("%s stood still in zone “%s” for at least %g s", someEN(o.class), zone, float64(b.Dwell)))
+	sig.Why = b.said.why(&b.rule, sayingOf{o.class, zone}, at, func() (vi, en string) {
+		return fmt.Sprintf("%s dừng, đỗ trong vùng «%s» ít nhất %s giây", someVI(o.class), zone, numberVI(float64(b.Dwell), -1)),
+			fmt.Sprintf("%s stood still in zone “%s” for at least %s s", someEN(o.class), zone, numberEN(float64(b.Dwell), -1))
+	})
 	return sig
 }
 

@@ -50,19 +50,25 @@ type waste struct {
 	full   map[string]bool // by zone
 }
 
+// leastPart is how much of a thing must lie in the zone for it to count there.
+const leastPart = 0.1
+
 // lessToClear keeps an event from ending and beginning again at the limit.
 const lessToClear = 0.8
 
-// Observe implements Behaviour. One signal for each zone.
+// Observe implements Behaviour. One signal for each zone. Of a thing that lies
+// across its border the part inside counts, as if it filled its box evenly.
 func (b *waste) Observe(s *vision.Scene) []events.Signal {
 	var out []events.Signal
 	for _, z := range b.rule.Zones {
 		area, n, score := 0.0, 0, 0.0
 		for i := range s.Stills {
 			t := &s.Stills[i]
-			if t.Kind == vision.StillAdded && t.Score >= b.rule.MinScore && !selfMoving(t.Label) &&
-				(z.Area.Contains(t.Box.Center()) || z.Area.Contains(t.Box.Foot())) {
-				area, n, score = area+t.Area, n+1, max(score, t.Score)
+			if t.Kind != vision.StillAdded || t.Score < b.rule.MinScore || selfMoving(t.Label) {
+				continue
+			}
+			if part := z.Area.ShareOf(t.Box); part >= leastPart {
+				area, n, score = area+part*t.Area, n+1, max(score, t.Score)
 			}
 		}
 		share := min(1, area/max(z.Area.Area(), 1e-6))
@@ -80,7 +86,7 @@ func (b *waste) Observe(s *vision.Scene) []events.Signal {
 			Attributes: map[string]any{"share": round6(share), "things": n},
 		}
 		sig.Why = b.rule.why(s.At,
-			fmt.Sprintf("%d vật bỏ lại chiếm %.1f %% diện tích vùng «%s»", n, 100*share, z.Name),
+			fmt.Sprintf("%d vật bỏ lại chiếm %s %% diện tích vùng «%s»", n, numberVI(100*share, 1), z.Name),
 			fmt.Sprintf("things left behind (%d) covered %.1f %% of zone “%s”", n, 100*share, z.Name))
 		out = append(out, sig)
 	}

@@ -3,6 +3,7 @@ package behaviour
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,6 +41,15 @@ func someEN(class string) string {
 	return "a " + class
 }
 
+// numberVI writes a number as Vietnamese does, with a decimal comma: with so
+// many decimals, or with as many as it needs when they are negative.
+func numberVI(v float64, decimals int) string {
+	return strings.Replace(numberEN(v, decimals), ".", ",", 1)
+}
+
+// numberEN writes a number with a decimal point, and never an exponent.
+func numberEN(v float64, decimals int) string { return strconv.FormatFloat(v, 'f', decimals, 64) }
+
 // sentence makes a Text of both wordings with the first letter upper case and
 // a full stop.
 func sentence(vi, en string) events.Text {
@@ -74,6 +84,42 @@ func (r *Rule) outside() (vi, en string) {
 		return "", ""
 	}
 	return ", ngoài giờ cho phép", ", outside permitted hours"
+}
+
+// sayings remembers the sentences of a rule whose words depend on nothing but a
+// class, a zone and the minute: they are asked for at each scene for as long as
+// something holds.
+type sayings map[sayingOf]saying
+
+type sayingOf struct{ class, zone string }
+
+type saying struct {
+	minute int64 // of local time, since 1970
+	text   events.Text
+}
+
+// maxSayings bounds what is remembered: zones times the classes of a model.
+const maxSayings = 512
+
+// why is Rule.why with the words that make returns, which is not called twice in
+// a minute.
+func (m sayings) why(r *Rule, of sayingOf, at time.Time, words func() (vi, en string)) events.Text {
+	local := at
+	if r.Calendar.Location != nil {
+		local = at.In(r.Calendar.Location)
+	}
+	_, offset := local.Zone()
+	minute := (at.Unix() + int64(offset)) / 60
+	s, known := m[of]
+	if !known || s.minute != minute {
+		if len(m) >= maxSayings {
+			clear(m)
+		}
+		vi, en := words()
+		s = saying{minute, r.why(at, vi, en)}
+		m[of] = s
+	}
+	return s.text
 }
 
 // why makes the two sentences "VI at time" and "EN at time".

@@ -3,6 +3,7 @@ package family_test
 import (
 	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -49,37 +50,74 @@ func fuzzFamily(f *testing.F, name string) {
 		g := *cases[int(which)%len(cases)]
 		g.SourceWidth, g.SourceHeight = 1+int(srcW), 1+int(srcH)
 		g.MinScore, g.NMS = minScore, nms
-		out := g.tensors()
-		for i := range out {
-			if i < 4 && reshape>>i&1 == 1 && len(out[i].Shape) > 1 { // one size more or less
-				out[i].Shape[1] += int(reshape>>4)%3 - 1
-			}
-			n := 1
-			for _, d := range out[i].Shape {
-				n *= d
-			}
-			out[i].Data = make([]float32, max(n, 0))
-			for k := range out[i].Data {
-				if len(raw) > 0 {
-					out[i].Data[k] = value(raw[(k+7*i)%len(raw)])
-				}
-			}
-		}
-		got, err := decode(out, g.geometry(t), g.params())
-		if err != nil {
-			return
-		}
-		for i, d := range got {
-			in := func(v float64) bool { return v >= 0 && v <= 1 }
-			if !in(d.Box.Min.X) || !in(d.Box.Min.Y) || !in(d.Box.Max.X) || !in(d.Box.Max.Y) || !in(d.Score) ||
-				d.Box.Max.X <= d.Box.Min.X || d.Box.Max.Y <= d.Box.Min.Y || d.Label == "" {
-				t.Fatalf("%+v", d)
-			}
-			if i > 0 && d.Score > got[i-1].Score {
-				t.Fatal("not sorted")
-			}
-		}
+		checkFilled(t, decode, &g, raw, reshape)
 	})
+}
+
+// checkFilled decodes tensors of the case's shapes, or with one size more or
+// less, that are filled with the values of raw.
+func checkFilled(t *testing.T, decode family.Decoder, g *golden, raw []byte, reshape byte) {
+	t.Helper()
+	out := g.tensors()
+	for i := range out {
+		if i < 4 && reshape>>i&1 == 1 && len(out[i].Shape) > 1 {
+			out[i].Shape[1] += int(reshape>>4)%3 - 1
+		}
+		n := 1
+		for _, d := range out[i].Shape {
+			n *= d
+		}
+		out[i].Data = make([]float32, max(n, 0))
+		for k := range out[i].Data {
+			if len(raw) > 0 {
+				out[i].Data[k] = value(raw[(k+7*i)%len(raw)])
+			}
+		}
+	}
+	got, err := decode(out, g.geometry(t), g.params())
+	if err != nil {
+		return
+	}
+	for i, d := range got {
+		in := func(v float64) bool { return v >= 0 && v <= 1 }
+		if !in(d.Box.Min.X) || !in(d.Box.Min.Y) || !in(d.Box.Max.X) || !in(d.Box.Max.Y) || !in(d.Score) ||
+			d.Box.Max.X <= d.Box.Min.X || d.Box.Max.Y <= d.Box.Min.Y || d.Label == "" {
+			t.Fatalf("%+v", d)
+		}
+		if i > 0 && d.Score > got[i-1].Score {
+			t.Fatal("not sorted")
+		}
+	}
+}
+
+// TestRandomTensors: what the fuzz targets look for at night, a little of it
+// each time, for every family but yolox, which has a fixture of its own.
+func TestRandomTensors(t *testing.T) {
+	t.Parallel()
+	for _, name := range others() {
+		decode, err := family.Lookup(name)
+		require.NoError(t, err)
+		byName := goldens(t, name)
+		names := slices.Sorted(maps.Keys(byName))
+		require.NotEmpty(t, names)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rng := rand.New(rand.NewPCG(21, uint64(len(name)))) //nolint:gosec // a length
+			for range 120 {
+				g := *byName[names[rng.IntN(len(names))]]
+				g.SourceWidth, g.SourceHeight = 1+rng.IntN(4000), 1+rng.IntN(4000)
+				g.MinScore, g.NMS = rng.Float64(), rng.Float64()
+				raw := make([]byte, 1+rng.IntN(4096))
+				for i := range raw {
+					raw[i] = byte(rng.IntN(256)) //nolint:gosec // a byte
+					if i%3 > 0 {
+						raw[i] %= 160 // mostly what a model gives
+					}
+				}
+				checkFilled(t, decode, &g, raw, byte(rng.IntN(4)*rng.IntN(64))) //nolint:gosec // a byte
+			}
+		})
+	}
 }
 
 func FuzzYOLOv5(f *testing.F)      { fuzzFamily(f, "yolov5") }

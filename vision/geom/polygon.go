@@ -104,6 +104,47 @@ func (g Polygon) Area() float64 {
 	return math.Abs(a) / 2
 }
 
+// ShareOf returns which part of the box lies in the polygon, in [0,1]. A box
+// without area counts as its centre.
+func (g Polygon) ShareOf(b Box) float64 {
+	if len(g.pts) == 0 || !b.Min.Finite() || !b.Max.Finite() {
+		return 0
+	}
+	if b.Area() <= 0 {
+		if g.Contains(b.Center()) {
+			return 1
+		}
+		return 0
+	}
+	return min(1, g.clippedArea(b)/b.Area())
+}
+
+// clippedArea cuts the polygon at each side of the box (Sutherland and Hodgman,
+// 1974). Where that leaves several parts of a concave one they are joined along
+// the box, by edges there and back that enclose nothing.
+func (g Polygon) clippedArea(b Box) float64 {
+	pts, next := slices.Clone(g.pts), make([]Point, 0, 2*len(g.pts))
+	for side := range 4 {
+		depth := func(p Point) float64 { // inside where it is not negative
+			return [4]float64{p.X - b.Min.X, b.Max.X - p.X, p.Y - b.Min.Y, b.Max.Y - p.Y}[side]
+		}
+		next = next[:0]
+		for i, p := range pts {
+			q := pts[(i+1)%len(pts)]
+			dp, dq := depth(p), depth(q)
+			if dp >= 0 {
+				next = append(next, p)
+			}
+			if (dp >= 0) != (dq >= 0) {
+				k := dp / (dp - dq)
+				next = append(next, Point{p.X + k*(q.X-p.X), p.Y + k*(q.Y-p.Y)})
+			}
+		}
+		pts, next = next, pts
+	}
+	return Polygon{pts: pts}.Area()
+}
+
 // Contains reports whether p is inside (even-odd rule, edges half open, exact:
 // of polygons that tile the picture exactly one contains p). A point beyond the
 // border of the picture counts as on the border, and the right and bottom

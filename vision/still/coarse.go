@@ -31,6 +31,19 @@ func (c *coarse) shrink(gray []byte, w, h int) {
 	}
 }
 
+// at returns the value between coarse pixels; false outside of the picture.
+func (c *coarse) at(x, y float64) (v float64, ok bool) {
+	if !(x >= 0 && y >= 0 && x <= float64(c.w-1) && y <= float64(c.h-1)) {
+		return 0, false
+	}
+	x0, y0 := min(int(x), c.w-2), min(int(y), c.h-2)
+	dx, dy := x-float64(x0), y-float64(y0)
+	p := c.px[y0*c.w+x0:]
+	top := float64(p[0])*(1-dx) + float64(p[1])*dx
+	bottom := float64(p[c.w])*(1-dx) + float64(p[c.w+1])*dx
+	return top*(1-dy) + bottom*dy, true
+}
+
 // shift returns by how many pixels of the picture the copy before must be read
 // elsewhere to look like this one: the mean absolute difference is smallest. It
 // is 0, 0 when there is no copy before.

@@ -145,10 +145,31 @@ func (f *field) look(p media.Picture, s *vision.Scene, dt time.Duration, who *wi
 func (f *field) project() error {
 	if f.reg.to == identity() {
 		copy(f.img, f.raw)
-		clear(f.outside)
+		f.frame()
 		return nil
 	}
 	return f.reg.aligner.Warp(f.img, f.outside, f.raw, f.reg.to)
+}
+
+// border is how many pixels along its border a picture is not trusted: decoders
+// leave dark lines there, which would be taken for background where the camera
+// has moved on.
+const border = 2
+
+// frame marks the border of a picture that lies where the canvas is.
+func (f *field) frame() {
+	clear(f.outside)
+	if f.reg.aligner == nil {
+		return
+	}
+	for k := range border * f.w {
+		f.outside[k], f.outside[len(f.outside)-1-k] = 255, 255
+	}
+	for y := range f.h {
+		for k := range border {
+			f.outside[y*f.w+k], f.outside[(y+1)*f.w-1-k] = 255, 255
+		}
+	}
 }
 
 // hide marks what is not looked at: outside of the picture, masked, and behind

@@ -88,10 +88,18 @@ func (f *field) older(now, born uint32) uint16 {
 	return uint16(min(now-born+minKnown/2, longCap-1)) //nolint:gosec // within longCap
 }
 
+// compact reports whether so many pixels in the box can be a thing: no line, no
+// scattered points.
+func compact(pixels int, box rect) bool {
+	short, long := min(box.width(), box.height()), max(box.width(), box.height())
+	return short >= minSide && long <= maxLong*short && float64(pixels) >= minFill*float64(box.area())
+}
+
 // grow adds the region to a young thing that it belongs to.
 func (f *field) grow(r *region, at time.Time) bool {
 	for _, t := range f.things {
-		if t.state == candidate || at.Sub(t.found) > growFor || t.box.gap(r.box) > growGap || len(r.px) > 2*len(t.px) {
+		if t.state == candidate || at.Sub(t.found) > growFor || t.box.gap(r.box) > growGap || len(r.px) > 2*len(t.px) ||
+			!compact(len(t.px)+len(r.px), t.box.union(r.box)) {
 			continue
 		}
 		t.px = append(t.px, r.px...)
@@ -245,7 +253,7 @@ func (f *field) judge(t *thing, at time.Time, who *witnesses) verdict {
 	if float64(len(t.px)) > f.cfg.MaxArea*float64(f.w*f.h) {
 		return nothing
 	}
-	if short, long := min(box.width(), box.height()), max(box.width(), box.height()); short < minSide || long > maxLong*short || float64(len(t.px)) < minFill*float64(box.area()) {
+	if !compact(len(t.px), box) {
 		return wait
 	}
 	if f.cut(t) && at.Sub(t.found) < waitForRest {

@@ -21,6 +21,9 @@ const (
 	minZoom     = .7                 // so is less, or more than its inverse
 	noFeatures  = 16                 // fewer say nothing
 	lowContrast = time.Second        // between tries to find a reference where there are no features
+	travel      = 4                  // pixels: a larger motion must show in the coarse picture too:
+	betterBy    = .8                 // what does not fit there must become less than so much of it,
+	sureView    = .75                // and the rest correlate
 )
 
 // projection maps pixels of a picture onto the canvas, in homogeneous
@@ -43,6 +46,8 @@ type registrar struct {
 	lost       time.Time  // since when none could be registered; zero when the latest could
 	guess      projection // of the latest picture, registered or not
 	coarse     [2]coarse  // the latest picture and the one before
+	view       coarse     // the reference
+	travelled  time.Time  // when the camera last moved by more than a tremble
 
 	newAligner func(width, height int) (Aligner, error)
 	step       Aligner // from picture to picture, of a camera that moves
@@ -73,12 +78,18 @@ func (r *registrar) place(gray []byte, at time.Time) (outcome, error) {
 	if err != nil {
 		return unknown, err
 	}
+	if share >= minShare && r.shift(m, r.to) > travel && !r.shows(m, at) {
+		share = 0 // a few faint features agree by chance
+	}
 	if share < minShare {
 		return r.fail(at), nil
 	}
 	r.guess = m
 	if !r.plausible(m) {
 		return another, nil
+	}
+	if r.shift(m, r.to) > travel {
+		r.travelled = at
 	}
 	r.lost = time.Time{}
 	switch {
@@ -145,10 +156,57 @@ func (r *registrar) remember(gray []byte) (err error) {
 	return err
 }
 
-// fail handles a picture in which the features are not found. Of a steady
-// camera it is the light, or somebody stands before it; else nobody knows.
+// travels reports whether the camera has moved by more than a tremble lately.
+func (r *registrar) travels(at time.Time) bool {
+	return !r.travelled.IsZero() && at.Sub(r.travelled) < swayMemory
+}
+
+// shows reports whether the coarse picture lies rather there than where the
+// picture before lay; of a camera that has not moved so far, clearly rather, and
+// without doubt.
+func (r *registrar) shows(m projection, at time.Time) bool {
+	there, here := r.likeness(m), r.likeness(r.to)
+	if r.travels(at) {
+		return there >= here
+	}
+	return there >= sureView && 1-there <= betterBy*(1-here)
+}
+
+// likeness correlates the picture, if it lies there, with the reference, both
+// coarse, in [-1,1]; 0 without texture or a common part.
+func (r *registrar) likeness(m projection) float64 {
+	back := invertProjection(m)
+	var n, sa, sb, saa, sbb, sab float64
+	for y := range r.view.h {
+		for x := range r.view.w {
+			u, v := mapPoint(back, (float64(x)+.5)*coarseSide-float64(r.refX), (float64(y)+.5)*coarseSide-float64(r.refY))
+			b, ok := r.coarse[0].at(u/coarseSide-.5, v/coarseSide-.5)
+			if !ok {
+				continue
+			}
+			a := float64(r.view.px[y*r.view.w+x])
+			n, sa, sb, saa, sbb, sab = n+1, sa+a, sb+b, saa+a*a, sbb+b*b, sab+a*b
+		}
+	}
+	if 2*n < float64(len(r.view.px)) || n == 0 {
+		return 0
+	}
+	va, vb := saa/n-sa/n*sa/n, sbb/n-sb/n*sb/n
+	if va < 1 || vb < 1 {
+		return 0
+	}
+	return (sab/n - sa/n*sb/n) / math.Sqrt(va*vb)
+}
+
+// fail handles a picture in which the features are not found. Of a camera that
+// does not move it is the light, or somebody stands before it; else nobody knows.
 func (r *registrar) fail(at time.Time) outcome {
 	if r.steady >= steadyRun {
+		return placed
+	}
+	if !r.travels(at) {
+		r.guess = r.to // what seems to move may be a car that fills the picture
+		r.moved = at   // by a few pixels, perhaps
 		return placed
 	}
 	if r.lost.IsZero() {
@@ -219,6 +277,7 @@ func (r *registrar) stale(at time.Time) bool {
 func (r *registrar) reference(gray, use []byte, at time.Time) (err error) {
 	r.features, err = r.aligner.Reference(gray, use)
 	r.refAt, r.refTo, r.refX, r.refY = at, r.to, 0, 0
+	r.view.shrink(gray, r.w, r.h)
 	return err
 }
 

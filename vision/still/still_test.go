@@ -214,6 +214,59 @@ func TestBagIsFoundWithItsOwner(t *testing.T) {
 	}
 }
 
+// TestActorWhoIsNotDetected: a detector misses somebody for a while, and just
+// then the bag is put down.
+func TestActorWhoIsNotDetected(t *testing.T) {
+	t.Parallel()
+	for name, found := range map[string]func(k int) (id uint64, ok bool){
+		"lost before, found as another": func(k int) (uint64, bool) {
+			if k < 21 {
+				return 7, true
+			}
+			return 8, k >= 32
+		},
+		"found only after":                    func(k int) (uint64, bool) { return 8, k >= 32 },
+		"found far away, seconds after":       func(k int) (uint64, bool) { return 8, k >= 50 },
+		"seen all the time, at another place": func(int) (uint64, bool) { return 0, false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, p := newStreet(6), newPlay(t)
+			p.quiet(s, 5)
+			for k := range 56 {
+				x := 20 + 4*k
+				if k >= 25 {
+					x = min(120+4*max(0, k-31), 20+4*k)
+				}
+				id, ok := found(k)
+				b, tr := person(id, x, 112)
+				blocks, tracks := []block{b}, []vision.Track{}
+				if k >= 25 {
+					blocks = []block{bag, b}
+				}
+				if ok {
+					tracks = append(tracks, tr)
+				}
+				far, there := person(30, 30+k/2, 75)
+				p.step(s.render(append(blocks, far)...), append(tracks, there)...)
+			}
+			far, there := person(30, 60, 75)
+			for range 6 * fps {
+				p.step(s.render(bag, far), there)
+			}
+			require.Len(t, p.last, 1)
+			if _, ok := found(40); !ok {
+				assert.Nil(t, p.last[0].Actor, "nobody was near")
+				return
+			}
+			require.NotNil(t, p.last[0].Actor)
+			assert.EqualValues(t, 8, p.last[0].Actor.Track)
+			assert.False(t, p.last[0].Actor.Left.IsZero())
+			assert.Less(t, p.last[0].Actor.Score, .75, "it is not sure")
+		})
+	}
+}
+
 func TestNothingComesOf(t *testing.T) {
 	t.Parallel()
 	for name, run := range map[string]func(*street, *play){

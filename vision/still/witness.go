@@ -194,10 +194,55 @@ func (w *witnesses) blame(r rect, bare, changed time.Time) (suspect, bool) {
 		}
 	}
 	if len(all) == 0 {
+		all = w.unaccounted(r, from, to)
+	}
+	if len(all) == 0 {
 		return suspect{}, false
 	}
 	top := slices.MaxFunc(all, func(a, b suspect) int { return cmp.Compare(a.score, b.score) })
 	return top, top.score >= minActor
+}
+
+const (
+	blindFor = 2500 * time.Millisecond // for which a detector may miss somebody who is there
+	unsure   = .7                      // of the score of who was seen to do it
+)
+
+// unaccounted returns who may have been at the place without being detected:
+// nobody vanishes or appears in the middle of the picture, so that who was lost
+// by the place just before, or is found there just after, was there meanwhile.
+func (w *witnesses) unaccounted(r rect, from, to time.Time) (all []suspect) {
+	for _, o := range w.objects {
+		if !canAct(o.label) || len(o.seen) < minTrack {
+			continue
+		}
+		after := slices.IndexFunc(o.seen, func(s sighting) bool { return s.at.After(to) })
+		before := after - 1
+		if after < 0 {
+			before = len(o.seen) - 1
+		}
+		if before >= 0 && !o.seen[before].at.Before(from) {
+			continue // it was seen elsewhere
+		}
+		best := suspect{who: o}
+		for _, i := range [2]int{before, after} {
+			if i < 0 {
+				continue
+			}
+			s := o.seen[i]
+			out := s.box.Min.X < borderPart || s.box.Max.X > 1-borderPart
+			if out || s.at.Before(from.Add(-blindFor)) || s.at.After(to.Add(blindFor)) {
+				continue
+			}
+			if q := unsure * closeness(s.canvas, r); q >= best.score {
+				best.score, best.contact = q, s
+			}
+		}
+		if best.score > 0 {
+			all = append(all, best)
+		}
+	}
+	return all
 }
 
 // closeness says how well an object with the box b can reach the place r, in

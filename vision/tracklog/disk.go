@@ -16,19 +16,20 @@ import (
 
 // disk is the one writer of a Log's folder. It is used by Run alone.
 type disk struct {
-	log     *Log
-	open    map[string]*hourWriter // by camera
-	z       deflater
-	runs    map[string]*Run // that the open file of the camera was told of last
-	trouble error           // why nothing is written; nil when all is well
-	retry   time.Time       // when it is tried again
+	log  *Log
+	open map[string]*hourWriter // by camera
+	z    deflater
+	runs map[string]*Run // that the open file of the camera was told of last
+	// trouble says from when on it is tried again what was refused: of a camera,
+	// whose folder alone is at fault, or of all of them, under "".
+	trouble map[string]time.Time
 }
 
 // retryAfter is how long nothing is written after the disk refused.
 const retryAfter = 10 * time.Second
 
 func newDisk(l *Log) *disk {
-	return &disk{log: l, open: make(map[string]*hourWriter), runs: make(map[string]*Run)}
+	return &disk{log: l, open: make(map[string]*hourWriter), runs: make(map[string]*Run), trouble: make(map[string]time.Time)}
 }
 
 // do does one job.
@@ -38,36 +39,56 @@ func (d *disk) do(ctx context.Context, j job) {
 		close(j.ack)
 	case j.end:
 		d.closeFile(j.camera)
-	case !d.ready(ctx, time.Now()):
+		delete(d.trouble, j.camera)
+	case !d.ready(ctx, j.camera, time.Now()):
 		d.log.metrics.drop(j.camera, dropDisk, j.block.scenes)
 	default:
 		if err := d.write(j); err != nil {
 			d.log.metrics.drop(j.camera, dropDisk, j.block.scenes)
-			d.fail(ctx, err)
+			if ofTheDisk(err) {
+				d.fail(ctx, "", err)
+			} else {
+				d.fail(ctx, j.camera, err)
+			}
 		}
 	}
 }
 
-// ready reports whether the disk may be written to now.
-func (d *disk) ready(ctx context.Context, now time.Time) bool {
-	if now.Before(d.retry) {
+// ofTheDisk reports whether what failed for one camera will for the others.
+func ofTheDisk(err error) bool {
+	for _, e := range []error{unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EIO, unix.EMFILE, unix.ENFILE} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// ready reports whether the camera's tracks may be written now.
+func (d *disk) ready(ctx context.Context, camera string, now time.Time) bool {
+	if now.Before(d.trouble[""]) || now.Before(d.trouble[camera]) {
 		return false
 	}
 	if d.log.cfg.MinFree > 0 {
 		if free, err := freeBytes(d.log.cfg.Dir); err == nil && free < d.log.cfg.MinFree {
-			d.fail(ctx, fmt.Errorf("only %d MB are free on the disk, %d MB are kept for events", free/1e6, d.log.cfg.MinFree/1e6))
+			d.fail(ctx, "", fmt.Errorf("only %d MB are free on the disk, %d MB are kept for events", free/1e6, d.log.cfg.MinFree/1e6))
 			return false
 		}
 	}
 	return true
 }
 
-// fail notes why nothing is written for a while. The same trouble is told once.
-func (d *disk) fail(ctx context.Context, err error) {
-	if d.trouble == nil {
-		d.log.cfg.Log.ErrorContext(ctx, "tracks are not stored for now; rules cannot be tried on this time later", "err", err)
+// fail notes that nothing is written for a while, of the camera or, for "", of
+// any. The same trouble is told once.
+func (d *disk) fail(ctx context.Context, camera string, err error) {
+	if d.trouble[camera].IsZero() {
+		log := d.log.cfg.Log
+		if camera != "" {
+			log = log.With("camera", camera)
+		}
+		log.ErrorContext(ctx, "tracks are not stored for now; rules cannot be tried on this time later", "err", err)
 	}
-	d.trouble, d.retry = err, time.Now().Add(retryAfter)
+	d.trouble[camera] = time.Now().Add(retryAfter)
 }
 
 func (d *disk) write(j job) error {
@@ -99,9 +120,11 @@ func (d *disk) write(j job) error {
 		return err
 	}
 	d.runs[j.camera] = j.run
-	if d.trouble != nil {
-		d.log.cfg.Log.Info("tracks are stored again", "camera", j.camera)
-		d.trouble = nil
+	for _, was := range []string{"", j.camera} {
+		if !d.trouble[was].IsZero() {
+			d.log.cfg.Log.Info("tracks are stored again", "camera", j.camera)
+			delete(d.trouble, was)
+		}
 	}
 	m := d.log.metrics
 	m.scenes.WithLabelValues(j.camera).Add(float64(j.block.scenes))

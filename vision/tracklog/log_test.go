@@ -335,6 +335,31 @@ func TestDiskThatRefuses(t *testing.T) {
 	require.InDelta(t, 1, testutil.ToFloat64(l.metrics.dropped.WithLabelValues("cho", dropDisk)), 0, "too little is free")
 }
 
+// A folder of one camera that cannot be written costs that camera's tracks, and
+// nobody else's.
+func TestFolderThatRefuses(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "hong"), nil, 0o600)) // a file where its folder should be
+	l, stop := started(t, Config{Dir: dir})
+	broken, sound := l.Tape("hong", Run{Started: start}), l.Tape("cho", Run{Started: start})
+	st := newStreet(6)
+	for range 50 {
+		s := st.next(200*time.Millisecond, 1)
+		broken.Add(s)
+		require.NoError(t, l.Sync(t.Context(), "hong"))
+		sound.Add(s)
+		require.NoError(t, l.Sync(t.Context(), "cho"))
+	}
+	broken.Close()
+	sound.Close()
+	stop()
+	require.InDelta(t, 50, testutil.ToFloat64(l.metrics.dropped.WithLabelValues("hong", dropDisk)), 0)
+	require.InDelta(t, 0, testutil.ToFloat64(l.metrics.dropped.WithLabelValues("cho", dropDisk)), 0)
+	got, _ := readAll(t, dir)
+	require.Len(t, got, 50)
+}
+
 // A block that nobody completes is written after a while.
 func TestBlocksAgeOut(t *testing.T) {
 	t.Parallel()
