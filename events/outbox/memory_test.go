@@ -23,6 +23,7 @@ type memory struct {
 	endpoints map[string]*outbox.Endpoint
 	rows      map[string][]*row     // by endpoint, by sequence
 	lanes     map[string]*[3][]*row // the same, less what is settled at their beginnings
+	counts    map[string]int        // by endpoint and state
 	sequence  int64
 	leases    map[string]*lease
 	attempts  []outbox.Attempt
@@ -45,7 +46,7 @@ type lease struct {
 
 func newMemory(list ...outbox.Endpoint) *memory {
 	q := &memory{
-		endpoints: make(map[string]*outbox.Endpoint), rows: make(map[string][]*row), lanes: make(map[string]*[3][]*row),
+		endpoints: make(map[string]*outbox.Endpoint), rows: make(map[string][]*row), lanes: make(map[string]*[3][]*row), counts: make(map[string]int),
 		leases: make(map[string]*lease),
 	}
 	for _, e := range list {
@@ -62,7 +63,7 @@ func (q *memory) queue(endpoint string, lane outbox.Lane, source string) int64 {
 	q.sequence++
 	id := fmt.Sprintf("event-%d", q.sequence)
 	now := time.Now()
-	one := &row{state: "pending", Delivery: outbox.Delivery{
+	one := &row{Delivery: outbox.Delivery{
 		Endpoint: endpoint, Lane: lane, Queued: now, Message: outbox.Message{
 			ID: id + "-raised", Sequence: q.sequence, Step: events.StepRaised,
 			Event: events.Event{
@@ -71,6 +72,7 @@ func (q *memory) queue(endpoint string, lane outbox.Lane, source string) int64 {
 			},
 		},
 	}}
+	q.move(one, "pending")
 	q.rows[endpoint] = append(q.rows[endpoint], one)
 	if q.lanes[endpoint] == nil {
 		q.lanes[endpoint] = new([3][]*row)
@@ -88,13 +90,14 @@ func (q *memory) setDown(err error) {
 func (q *memory) count(endpoint, state string) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := 0
-	for _, r := range q.rows[endpoint] {
-		if r.state == state {
-			n++
-		}
-	}
-	return n
+	return q.counts[endpoint+" "+state]
+}
+
+// move gives a delivery another state.
+func (q *memory) move(r *row, state string) {
+	q.counts[r.Endpoint+" "+r.state]--
+	r.state = state
+	q.counts[r.Endpoint+" "+r.state]++
 }
 
 func (q *memory) endpoint(name string) outbox.Endpoint {
@@ -179,6 +182,9 @@ func (q *memory) Parked(_ context.Context, endpoint string, now time.Time, limit
 		return nil, q.down
 	}
 	var list []outbox.Delivery
+	if q.counts[endpoint+" parked"] == 0 {
+		return nil, nil
+	}
 	for _, r := range q.rows[endpoint] {
 		if r.state == "parked" && !r.due.After(now) && len(list) < limit {
 			list = append(list, r.Delivery)
@@ -196,8 +202,11 @@ func (q *memory) Expire(_ context.Context, endpoint string, _ int64, before time
 	defer q.mu.Unlock()
 	var n int64
 	for _, r := range q.rows[endpoint] {
-		if (r.state == "pending" || r.state == "parked") && r.Lane != outbox.LaneReplay && r.Queued.Before(before) {
-			r.state = "dead"
+		if !r.Queued.Before(before) {
+			break
+		}
+		if (r.state == "pending" || r.state == "parked") && r.Lane != outbox.LaneReplay {
+			q.move(r, "dead")
 			n++
 		}
 	}
@@ -215,14 +224,15 @@ func (q *memory) Settle(_ context.Context, s outbox.Settlement) error {
 	}
 	q.settles++
 	for _, seq := range s.Delivered {
-		q.find(s.Endpoint, seq).state = "delivered"
+		q.move(q.find(s.Endpoint, seq), "delivered")
 	}
 	for _, seq := range s.Dead {
-		q.find(s.Endpoint, seq).state = "dead"
+		q.move(q.find(s.Endpoint, seq), "dead")
 	}
 	for seq, at := range s.Park {
 		r := q.find(s.Endpoint, seq)
-		r.state, r.due, r.Parked = "parked", at, true
+		q.move(r, "parked")
+		r.due, r.Parked = at, true
 		r.Attempts++
 	}
 	for _, seq := range s.Failed {
