@@ -38,6 +38,8 @@ var imports = map[string][]string{
 	"vision":           {"streams/media", "vision/geom"},
 
 	// Level 2: one concern each.
+	"events/format":    {"events", "events/outbox", "events/wire"},
+	"events/webhook":   {"events/format", "events/outbox"},
 	"streams/avdec":    {"streams/media"},
 	"streams/probe":    {"streams/media", "streams/rtsp"},
 	"streams/ring":     {"streams/media"},
@@ -88,6 +90,9 @@ var imports = map[string][]string{
 var heavy = map[string][]string{
 	"C":                               {"streams/avdec", "vision/ort", "vision/prep"},
 	"github.com/asticode/go-astiav":   {"streams/avdec"},
+	"github.com/cloudevents/sdk-go":   {},
+	"github.com/standard-webhooks":    {},
+	"github.com/santhosh-tekuri":      {},
 	"github.com/bluenviron/gortsplib": {"streams/probe", "streams/rtsp", "streams/sim"},
 	"github.com/getkin/kin-openapi":   {},
 	"github.com/gin-gonic/gin":        {"api"},
