@@ -112,8 +112,11 @@ func (f *Formatter) capInfo(n *note, vi bool) capInfo {
 		EventCode: []capValue{{"xacam:kind", string(w.Kind)}}, Headline: shorten(kind.vi+" – "+w.Source.Name, 160),
 		Description: w.Why.VI,
 		Parameter: []capValue{
-			{"xacam:event", w.ID}, {"xacam:step", string(n.step)}, {"xacam:sequence", strconv.FormatInt(w.Sequence, 10)},
-			{"xacam:source", w.Source.Type + "/" + w.Source.ID}, {"xacam:workflow", w.Workflow.State},
+			{"xacam:event", w.ID},
+			{"xacam:step", string(n.step)},
+			{"xacam:sequence", strconv.FormatInt(w.Sequence, 10)},
+			{"xacam:source", w.Source.Type + "/" + w.Source.ID},
+			{"xacam:workflow", w.Workflow.State},
 		},
 		Area: f.capArea(w),
 	}
@@ -165,8 +168,10 @@ func (f *Formatter) capBeat(n *note) []capInfo {
 			Certainty: "Unknown", Expires: f.capTime(n.at.Add(15 * time.Minute)), SenderName: shorten(f.cfg.SenderName, 200),
 			EventCode: []capValue{{"xacam:kind", "heartbeat"}}, Headline: t[1], Description: t[2],
 			Parameter: []capValue{
-				{"xacam:sequence", strconv.FormatInt(n.beat.Sequence, 10)}, {"xacam:backlog", strconv.FormatInt(n.beat.Backlog, 10)},
-				{"xacam:cameras", strconv.Itoa(n.beat.Cameras)}, {"xacam:cameras_offline", strconv.Itoa(n.beat.Offline)},
+				{"xacam:sequence", strconv.FormatInt(n.beat.Sequence, 10)},
+				{"xacam:backlog", strconv.FormatInt(n.beat.Backlog, 10)},
+				{"xacam:cameras", strconv.Itoa(n.beat.Cameras)},
+				{"xacam:cameras_offline", strconv.Itoa(n.beat.Offline)},
 			},
 			Area: capArea{Desc: shorten(f.cfg.SenderName, 200)},
 		})

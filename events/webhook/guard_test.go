@@ -29,10 +29,10 @@ func (n names) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, err
 	return list, nil
 }
 
-func endpoint(t testing.TB, address string) outbox.Endpoint {
-	t.Helper()
+func endpoint(tb testing.TB, address string) outbox.Endpoint {
+	tb.Helper()
 	s, _, err := webhook.NewSecret("v1", time.Now())
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return outbox.Endpoint{Name: "ioc", URL: address, Timeout: 3 * time.Second, Secrets: []outbox.Secret{s}, Signing: []string{"v1"}, Concurrency: 1}
 }
 
@@ -174,8 +174,6 @@ func TestRedirect(t *testing.T) {
 }
 
 // TestNoProxy: the environment does not decide where messages go.
-//
-//nolint:paralleltest // sets the environment
 func TestNoProxy(t *testing.T) {
 	proxy, proxied := receive(t, func(http.ResponseWriter, *http.Request) {})
 	s, got := receive(t, func(http.ResponseWriter, *http.Request) {})
@@ -191,28 +189,28 @@ func TestNoProxy(t *testing.T) {
 	assert.Equal(t, int64(1), got.Load())
 }
 
-func receive(t testing.TB, h http.HandlerFunc) (*httptest.Server, *atomic.Int64) {
-	t.Helper()
+func receive(tb testing.TB, h http.HandlerFunc) (*httptest.Server, *atomic.Int64) {
+	tb.Helper()
 	var n atomic.Int64
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n.Add(1)
 		h(w, r)
 	}))
-	t.Cleanup(s.Close)
+	tb.Cleanup(s.Close)
 	return s, &n
 }
 
 // allowed is an endpoint that may be on this machine.
-func allowed(t testing.TB, address string) outbox.Endpoint {
-	t.Helper()
-	e := endpoint(t, address)
+func allowed(tb testing.TB, address string) outbox.Endpoint {
+	tb.Helper()
+	e := endpoint(tb, address)
 	e.AllowCIDRs = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	return e
 }
 
-func portOf(t testing.TB, s *httptest.Server) string {
-	t.Helper()
+func portOf(tb testing.TB, s *httptest.Server) string {
+	tb.Helper()
 	u, err := url.Parse(s.URL)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return u.Port()
 }

@@ -73,7 +73,9 @@ func publicOf(seed []byte) ed25519.PublicKey {
 }
 
 // PublicText is a public key as receivers are given it.
-func PublicText(k ed25519.PublicKey) string { return prefixPublic + base64.StdEncoding.EncodeToString(k) }
+func PublicText(k ed25519.PublicKey) string {
+	return prefixPublic + base64.StdEncoding.EncodeToString(k)
+}
 
 // texts are the forms in which an answer could repeat the secret.
 func texts(s *outbox.Secret) []string {

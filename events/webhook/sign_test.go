@@ -120,8 +120,10 @@ func TestVerifier(t *testing.T) {
 		"no time":         func(h http.Header) { h.Del(webhook.HeaderTimestamp) },
 		"no signature":    func(h http.Header) { h.Del(webhook.HeaderSignature) },
 		"empty signature": func(h http.Header) { h.Set(webhook.HeaderSignature, "v1,") },
-		"no scheme":       func(h http.Header) { h.Set(webhook.HeaderSignature, strings.ReplaceAll(h.Get(webhook.HeaderSignature), "v1", "v9")) },
-		"cut":             func(h http.Header) { h.Set(webhook.HeaderSignature, h.Get(webhook.HeaderSignature)[:20]) },
+		"no scheme": func(h http.Header) {
+			h.Set(webhook.HeaderSignature, strings.ReplaceAll(h.Get(webhook.HeaderSignature), "v1", "v9"))
+		},
+		"cut": func(h http.Header) { h.Set(webhook.HeaderSignature, h.Get(webhook.HeaderSignature)[:20]) },
 	} {
 		c := good.Clone()
 		change(c)
