@@ -116,7 +116,7 @@ func TestNeighbours(t *testing.T) {
 		w.Wake()
 		<-tick.C
 	}
-	require.Eventually(t, func() bool { return got.Load() >= n }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return got.Load() >= n }, 15*time.Second, 10*time.Millisecond)
 	time.Sleep(300 * time.Millisecond) // until the last outcomes are stored
 	cancel()
 	require.NoError(t, <-done)
@@ -124,5 +124,7 @@ func TestNeighbours(t *testing.T) {
 	require.Len(t, firsts, n)
 	slices.Sort(firsts)
 	t.Logf("event to first byte beside 5 hostile endpoints at 50 events/s: p50 %s, p99 %s, worst %s", firsts[n/2], firsts[n*99/100], firsts[n-1])
-	assert.LessOrEqual(t, firsts[n*99/100], 200*time.Millisecond)
+	if !raced {
+		assert.LessOrEqual(t, firsts[n*99/100], 200*time.Millisecond)
+	}
 }
