@@ -81,6 +81,9 @@ var imports = map[string][]string{
 	"vision/ort/orttest": {"vision", "vision/ort"},
 	"vision/visiontest":  {"streams/media", "vision", "vision/geom"},
 
+	// An example for others to copy.
+	"deploy/receivers/go": {},
+
 	// Level 4: the binary.
 	"cmd": {"*"},
 }
