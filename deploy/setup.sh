@@ -38,7 +38,7 @@ packages_run=(ffmpeg curl postgresql-common postgresql-15)
 packages_test=(
 	gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
 	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
-	gir1.2-gst-rtsp-server-1.0 python3-gi libxml2-utils
+	gir1.2-gst-rtsp-server-1.0 python3-gi libxml2-utils openssl php-cli
 )
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -232,6 +232,26 @@ ort_from_release() {
 	unpack "$work/ort.tgz" "$tgz_member"
 }
 
+# install_node_libraries puts the libraries that webhooks are checked with, at the
+# versions and checksums of the lock file, below .cache/receivers. Without npm
+# those tests are skipped and say so.
+install_node_libraries() {
+	local from=deploy/receivers/node folder=.cache/receivers
+	cmp -s "$from/package-lock.json" "$folder/installed.json" && return 0
+	command -v npm >/dev/null || {
+		say "there is no npm; webhooks are not checked with the libraries of Node"
+		return 0
+	}
+	mkdir -p "$folder"
+	cp "$from/package.json" "$from/package-lock.json" "$folder/"
+	say "fetching the npm packages standardwebhooks and cloudevents"
+	npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error >"$folder/npm.log" 2>&1 </dev/null || {
+		say "npm could not fetch them (see $folder/npm.log); webhooks are not checked with them"
+		return 0
+	}
+	cp "$from/package-lock.json" "$folder/installed.json"
+}
+
 # install_golangci_lint builds the pinned linter with this machine's Go.
 install_golangci_lint() {
 	local bin=$PWD/.cache/bin
@@ -256,12 +276,15 @@ cleanup() {
 main() {
 	cd "$(dirname "${BASH_SOURCE[0]}")/.."
 	local -a packages=("${packages_build[@]}" "${packages_run[@]}")
-	local lint=
+	local lint='' test=''
 	(($#)) || set -- help
 	for word in "$@"; do
 		case $word in
 		run) ;;
-		test) packages+=("${packages_test[@]}") ;;
+		test)
+			packages+=("${packages_test[@]}")
+			test=1
+			;;
 		lint) lint=1 ;;
 		--list)
 			printf 'build: %s\nrun: %s\ntest: %s\n' "${packages_build[*]}" "${packages_run[*]}" "${packages_test[*]}"
@@ -280,6 +303,7 @@ main() {
 	install_packages "${packages[@]}"
 	check_go
 	install_ort
+	[[ -z $test ]] || install_node_libraries
 	[[ -z $lint ]] || install_golangci_lint
 }
 

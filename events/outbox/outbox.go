@@ -67,6 +67,7 @@ type Result struct {
 	Excerpt    string        // of the answer, valid UTF-8, at most 1 KiB
 	RetryAfter time.Duration // what the receiver asked for, capped at 24 h; 0 when it did not
 	Started    time.Time
+	Sent       time.Time // when the request's first bytes went out; zero when none did
 	Took       time.Duration
 }
 
@@ -153,7 +154,8 @@ type Queue interface {
 	Parked(ctx context.Context, endpoint string, now time.Time, limit int) ([]Delivery, error)
 	// Backlog counts pending and parked deliveries.
 	Backlog(ctx context.Context, endpoint string) (int64, error)
-	// Expire gives up what was queued before a moment and returns how many.
+	// Expire gives up what was queued before a moment and returns how many. It
+	// leaves the replay lane alone: a person asked for that.
 	Expire(ctx context.Context, endpoint string, epoch int64, before time.Time) (int64, error)
 	Settle(ctx context.Context, s Settlement) error
 }
