@@ -27,8 +27,8 @@ rules:
   - {name: rac, kind: waste_accumulated, zone: all, area: 0.01, hold: 5}
 `
 
-// thingBox returns where the thing lies that the event is about.
-func thingBox(t *testing.T, e *wire.Event) geom.Box {
+// bagBox returns where the thing lies that the event is about.
+func bagBox(t *testing.T, e *wire.Event) geom.Box {
 	t.Helper()
 	thing, ok := e.Attributes["thing"].(map[string]any)
 	require.True(t, ok)
@@ -91,7 +91,7 @@ func TestStillClips(t *testing.T) {
 			assert.InDelta(t, .47, box[3], .08)
 			// The bag at 6.17 s, when the event is raised, as a person sees it.
 			bag := geom.Box{Min: geom.Point{X: .536, Y: .539}, Max: geom.Point{X: .619, Y: .579}}
-			thing := thingBox(t, &raised[0])
+			thing := bagBox(t, &raised[0])
 			assert.Greater(t, thing.IoU(bag), .5, "%v", thing)
 		})
 	}

@@ -33,7 +33,7 @@ type Cursor struct{ EventID, Path string }
 // events.ErrUnavailable while it cannot be asked.
 type Catalogue interface {
 	// Files returns files that are there, of events that occurred before a
-	// moment, oldest first, without manifests, and where to go on; the cursor is
+	// moment, oldest first, without manifests and their signatures, and where to go on; the cursor is
 	// zero at the end.
 	Files(ctx context.Context, after Cursor, before time.Time, limit int) ([]StoredFile, Cursor, error)
 	// Remove notes that files are gone and writes the deletion log, in one

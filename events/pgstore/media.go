@@ -33,7 +33,7 @@ func (s *Store) Files(ctx context.Context, after evidence.Cursor, before time.Ti
 			EXISTS (SELECT FROM evidence o JOIN case_hold h ON h.event_id = o.event_id AND h.released_at IS NULL
 				WHERE o.path = e.path) AS held
 		FROM evidence e
-		WHERE e.gone_at IS NULL AND e.type <> 'manifest' AND (e.event_id, e.path) > (@id, @path) AND e.event_id < @before
+		WHERE e.gone_at IS NULL AND e.type NOT IN ('manifest', 'signature') AND (e.event_id, e.path) > (@id, @path) AND e.event_id < @before
 		ORDER BY e.event_id, e.path LIMIT @limit`,
 		after, pgx.StrictNamedArgs{"before": floorID(before), "limit": limit}, s.addDeciders)
 }
