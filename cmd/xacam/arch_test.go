@@ -74,10 +74,11 @@ var imports = map[string][]string{
 	},
 
 	// For tests only.
-	"events/eventstest":  {"events", "events/pgcluster", "events/pgstore"},
-	"streams/streamtest": {"streams/media", "streams/sim"},
-	"vision/ort/orttest": {"vision", "vision/ort"},
-	"vision/visiontest":  {"streams/media", "vision", "vision/geom"},
+	"events/outbox/outboxtest": {"events", "events/outbox"},
+	"events/eventstest":        {"events", "events/pgcluster", "events/pgstore"},
+	"streams/streamtest":       {"streams/media", "streams/sim"},
+	"vision/ort/orttest":       {"vision", "vision/ort"},
+	"vision/visiontest":        {"streams/media", "vision", "vision/geom"},
 
 	// Level 4: the binary.
 	"cmd": {"*"},

@@ -148,13 +148,13 @@ func (m *messages) write(ctx context.Context, tx pgx.Tx, at time.Time) error {
 			"at": at, "sequences": m.sequences, "ids": m.ids, "event_ids": m.eventIDs, "steps": m.steps,
 			"occurred": m.occurred, "bodies": m.bodies,
 		})
-	b.Queue(`INSERT INTO delivery (endpoint, sequence, lane, state)
+	b.Queue(`INSERT INTO delivery (endpoint, sequence, lane, state, queued_at)
 		SELECT t.endpoint, t.sequence, coalesce((
 			SELECT d.lane FROM outbox_message m JOIN delivery d ON d.sequence = m.sequence AND d.endpoint = t.endpoint
-			WHERE m.event_id = t.event_id AND m.sequence < t.sequence AND d.lane < 2 ORDER BY m.sequence LIMIT 1), t.lane), 'pending'
+			WHERE m.event_id = t.event_id AND m.sequence < t.sequence AND d.lane < 2 ORDER BY m.sequence LIMIT 1), t.lane), 'pending', @at
 		FROM unnest(@endpoints::text[], @sequences::bigint[], @lanes::smallint[], @event_ids::uuid[])
 			AS t (endpoint, sequence, lane, event_id)`,
-		pgx.StrictNamedArgs{"endpoints": m.endpoints, "sequences": m.deliveries, "lanes": m.lanes, "event_ids": m.about})
+		pgx.StrictNamedArgs{"at": at, "endpoints": m.endpoints, "sequences": m.deliveries, "lanes": m.lanes, "event_ids": m.about})
 	b.Queue("SELECT pg_notify('" + deliveryChannel + "', '')")
 	return tx.SendBatch(ctx, b).Close()
 }

@@ -304,16 +304,16 @@ func (s *Store) collect(ctx context.Context, sql string, args pgx.StrictNamedArg
 	for i := range found {
 		out[i], ids[i] = found[i].event(), found[i].ID
 	}
-	return out, s.addEvidence(ctx, out, ids)
+	return out, addEvidence(ctx, s.pool, out, ids)
 }
 
 // addEvidence fills in the evidence of events with the given identifiers; the
 // same one may occur twice.
-func (s *Store) addEvidence(ctx context.Context, to []events.Event, ids [][16]byte) error {
+func addEvidence(ctx context.Context, q querier, to []events.Event, ids [][16]byte) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	rows, err := s.pool.Query(ctx,
+	rows, err := q.Query(ctx,
 		"SELECT event_id, type, path, sha256, bytes FROM evidence WHERE event_id = ANY(@ids) ORDER BY event_id, ordinal, path",
 		pgx.StrictNamedArgs{"ids": ids})
 	if err != nil {
