@@ -18,12 +18,37 @@ import (
 const retryAfter = 5
 
 // problem is an RFC 9457 problem of type about:blank, with the field at fault
-// as an extension.
+// as an extension, and all of them where there are several.
 type problem struct {
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail,omitempty"`
-	Field  string `json:"field,omitempty"`
+	Title  string         `json:"title"`
+	Status int            `json:"status"`
+	Detail string         `json:"detail,omitempty"`
+	Field  string         `json:"field,omitempty"`
+	Errors []fieldProblem `json:"errors,omitempty"`
+}
+
+type fieldProblem struct {
+	Field  string `json:"field"`
+	Detail string `json:"detail"`
+}
+
+// fieldProblems finds every *events.FieldError that err joins or wraps.
+func fieldProblems(err error) []fieldProblem {
+	if f, ok := err.(*events.FieldError); ok { //nolint:errorlint // the tree is walked here
+		return []fieldProblem{{f.Field, f.Reason}}
+	}
+	switch e := err.(type) { //nolint:errorlint // the tree is walked here
+	case interface{ Unwrap() error }:
+		return fieldProblems(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		var out []fieldProblem
+		for _, one := range e.Unwrap() {
+			out = append(out, fieldProblems(one)...)
+		}
+		return out
+	default:
+		return nil
+	}
 }
 
 // refusal is a problem as an error: what the handlers themselves refuse.
@@ -44,6 +69,9 @@ func (s *Server) fail(c *gin.Context, err error) {
 	switch {
 	case isField:
 		p = problem{Status: http.StatusUnprocessableEntity, Field: field.Field, Detail: field.Reason}
+		if all := fieldProblems(err); len(all) > 1 {
+			p.Errors = all
+		}
 	case isRefusal:
 		p = problem{Status: ref.Status, Detail: ref.Detail}
 	case errors.Is(err, events.ErrNotFound):

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -30,10 +31,22 @@ const (
 	pathCamera   = "/api/v1/cameras/:slug"
 	pathCounts   = "/api/v1/counts"
 	pathBacktest = "/api/v1/rules/backtest"
+	pathMedia    = "/api/v1/media/:token"
 	pathOpenAPI  = "/api/v1/openapi.yaml"
 	pathHealth   = "/healthz"
 	pathReady    = "/readyz"
 	pathMetrics  = "/metrics"
+
+	pathEndpoints          = "/api/v1/endpoints"
+	pathEndpoint           = "/api/v1/endpoints/:name"
+	pathEndpointSecrets    = "/api/v1/endpoints/:name/secrets"
+	pathEndpointSecret     = "/api/v1/endpoints/:name/secrets/:id"
+	pathEndpointTest       = "/api/v1/endpoints/:name/test"
+	pathEndpointEnable     = "/api/v1/endpoints/:name/enable"
+	pathEndpointDeliveries = "/api/v1/endpoints/:name/deliveries"
+	pathEndpointReplay     = "/api/v1/endpoints/:name/replay"
+	pathAttempts           = "/api/v1/attempts"
+	pathEventDeliveries    = "/api/v1/events/:id/deliveries"
 )
 
 // Limits of one connection. Streams replace the read and write timeouts by
@@ -83,41 +96,72 @@ func New(cfg Config) (*Server, error) {
 		pathCameras:  s.listCameras,
 		pathCamera:   s.getCamera,
 		pathCounts:   s.listCounts,
+		pathMedia:    s.getMedia,
 		pathOpenAPI:  s.getOpenAPI,
 		pathHealth:   s.getHealth,
 		pathReady:    s.getReady,
 		pathMetrics: gin.WrapH(promhttp.HandlerFor(cfg.Registry, promhttp.HandlerOpts{
 			ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError,
 		})),
+		pathEndpoints:          s.listEndpoints,
+		pathEndpoint:           s.getEndpoint,
+		pathEndpointDeliveries: s.listDeliveries,
+		pathAttempts:           s.listAttempts,
+		pathEventDeliveries:    s.listEventDeliveries,
 	}
-	routes := make([]string, 0, len(handlers)+1)
+	changes := s.changes()
+	var routes []string
 	for path := range handlers {
 		routes = append(routes, path)
 	}
-	s.metrics = newMetrics(cfg.Registry, append(routes, pathBacktest))
+	for _, r := range changes {
+		if !slices.Contains(routes, r.path) {
+			routes = append(routes, r.path)
+		}
+	}
+	s.metrics = newMetrics(cfg.Registry, routes)
 	s.tail = newTail(&s.cfg, s.metrics, s.frame)
 
 	gin.SetMode(gin.ReleaseMode)
 	s.engine = gin.New()
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.RedirectTrailingSlash = false
-	s.engine.Use(s.measure, s.guard, s.secure, s.checkHost)
+	s.engine.Use(s.measure, s.guard, s.secure, s.checkHost, s.checkOrigin)
 	for path, h := range handlers {
 		s.engine.GET(path, h)
 	}
-	s.engine.POST(pathBacktest, s.backtest)
+	for _, r := range changes {
+		s.engine.Handle(r.method, r.path, r.handle)
+	}
 	s.engine.NoRoute(func(c *gin.Context) {
 		s.fail(c, &refusal{Status: http.StatusNotFound, Detail: "there is no such address; " + pathOpenAPI + " lists them"})
 	})
 	s.engine.NoMethod(func(c *gin.Context) {
-		only := http.MethodGet
-		if c.Request.URL.Path == pathBacktest {
-			only = http.MethodPost
-		}
-		s.fail(c, &refusal{Status: http.StatusMethodNotAllowed, Detail: "this address only answers to " + only})
+		s.fail(c, &refusal{Status: http.StatusMethodNotAllowed, Detail: "this address only answers to " + c.Writer.Header().Get("Allow")})
 	})
 	s.handler = outer(s.engine)
 	return s, nil
+}
+
+// route is an address that does something.
+type route struct {
+	method, path string
+	handle       gin.HandlerFunc
+}
+
+// changes lists what is not a GET.
+func (s *Server) changes() []route {
+	return []route{
+		{http.MethodPost, pathBacktest, s.backtest},
+		{http.MethodPost, pathEndpoints, s.createEndpoint},
+		{http.MethodPut, pathEndpoint, s.putEndpoint},
+		{http.MethodDelete, pathEndpoint, s.deleteEndpoint},
+		{http.MethodPost, pathEndpointSecrets, s.rotateSecret},
+		{http.MethodDelete, pathEndpointSecret, s.deleteSecret},
+		{http.MethodPost, pathEndpointTest, s.testEndpoint},
+		{http.MethodPost, pathEndpointEnable, s.enableEndpoint},
+		{http.MethodPost, pathEndpointReplay, s.replay},
+	}
 }
 
 // Handler returns the root handler. Event streams answer 503 unless Run is
@@ -182,6 +226,7 @@ func (s *Server) index(c *gin.Context) {
 		"name": "xacam",
 		"addresses": map[string]string{
 			"openapi": pathOpenAPI, "events": pathEvents, "stream": pathStream, "cameras": pathCameras, "counts": pathCounts,
+			"endpoints": pathEndpoints, "attempts": pathAttempts,
 			"health": pathHealth, "ready": pathReady, "metrics": pathMetrics,
 		},
 	})
