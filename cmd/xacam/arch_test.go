@@ -60,7 +60,7 @@ var imports = map[string][]string{
 	// Level 3: where things meet.
 	"api":              {"events", "events/wire"},
 	"events/pgcluster": {},
-	"events/pgstore":   {"events", "events/outbox", "events/schedule"},
+	"events/pgstore":   {"events", "events/evidence", "events/outbox", "events/schedule"},
 	"vision/backtest": {
 		"events", "events/lifecycle", "events/schedule", "vision", "vision/behaviour", "vision/camera", "vision/tracklog",
 	},

@@ -28,6 +28,7 @@ type Config struct {
 	Commune   CommuneConfig   `yaml:"commune"`
 	Inference InferenceConfig `yaml:"inference"`
 	Tracks    TracksConfig    `yaml:"tracks"`
+	Media     MediaConfig     `yaml:"media"`
 	Log       LogConfig       `yaml:"log"`
 
 	location *time.Location // of Commune.TimeZone, set by validate
@@ -72,6 +73,7 @@ func defaultConfig() *Config {
 		Commune:   CommuneConfig{Code: "31615", Name: "Xã An Thạnh", TimeZone: "Asia/Ho_Chi_Minh", Holidays: []string{"01-01", "04-30", "05-01", "09-02"}},
 		Inference: InferenceConfig{Model: "yolox-nano"},
 		Tracks:    TracksConfig{Days: 30, GB: 5},
+		Media:     MediaConfig{Days: 90, Classes: []ClassConfig{}},
 		Log:       LogConfig{Level: "info", Format: "text"},
 	}
 }
@@ -151,6 +153,7 @@ func (c *Config) validate() error {
 		bad("inference.model", "is required, such as yolox-nano")
 	}
 	c.Tracks.validate(bad)
+	c.Media.validate(bad)
 	if _, err := c.Log.level(); err != nil {
 		bad("log.level", "%q is not one of debug, info, warn, error", c.Log.Level)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/evidence"
 	"github.com/xacam/xacam/events/pgstore"
 )
 
@@ -156,6 +157,46 @@ func (d *database) OpenEvents(ctx context.Context, source string) ([]events.Even
 		return nil, err
 	}
 	return d.store.OpenEvents(ctx, source)
+}
+
+// Files implements evidence.Catalogue.
+func (d *database) Files(ctx context.Context, after evidence.Cursor, before time.Time, limit int) ([]evidence.File, evidence.Cursor, error) {
+	if err := d.gate(); err != nil {
+		return nil, evidence.Cursor{}, err
+	}
+	return d.store.Files(ctx, after, before, limit)
+}
+
+// AllFiles implements evidence.Catalogue.
+func (d *database) AllFiles(ctx context.Context, after evidence.Cursor, limit int) ([]evidence.File, evidence.Cursor, error) {
+	if err := d.gate(); err != nil {
+		return nil, evidence.Cursor{}, err
+	}
+	return d.store.AllFiles(ctx, after, limit)
+}
+
+// Known implements evidence.Catalogue.
+func (d *database) Known(ctx context.Context, paths []string) (map[string]bool, error) {
+	if err := d.gate(); err != nil {
+		return nil, err
+	}
+	return d.store.Known(ctx, paths)
+}
+
+// Remove implements evidence.Catalogue.
+func (d *database) Remove(ctx context.Context, r evidence.Removal) ([]string, error) {
+	if err := d.gate(); err != nil {
+		return nil, err
+	}
+	return d.store.Remove(ctx, r)
+}
+
+// Bytes implements evidence.Catalogue.
+func (d *database) Bytes(ctx context.Context) (int64, error) {
+	if err := d.gate(); err != nil {
+		return 0, err
+	}
+	return d.store.Bytes(ctx)
 }
 
 // Watch calls wake soon after changes of a topic, once the schema is there,

@@ -81,7 +81,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newDemoCommand(), newServeCommand(), newReplayCommand(), newProbeCommand(), newSimCommand(),
 		newDetectCommand(), newTrackCommand(), newBacktestCommand(), newEvalCommand(), newBenchCommand(), newModelsCommand(),
-		newApplyCommand(), newExportCommand(), newCheckConfigCommand(), newMigrateCommand(),
+		newApplyCommand(), newExportCommand(), newCheckConfigCommand(), newMigrateCommand(), newFsckCommand(),
 	)
 	return root
 }

@@ -71,6 +71,7 @@ type server struct {
 	spool     *spool.Spool
 	tally     *tally.Writer
 	manager   *manager
+	alarms    *alarms
 	backtests *backtester // nil when no tracks are kept
 	detectors *detectors
 	media     *os.Root
@@ -99,7 +100,7 @@ func newServer(ctx context.Context, cfg *Config, stderr io.Writer) (_ *server, e
 			lock.Close()
 		}
 	}()
-	store, err := evidence.Open(filepath.Join(cfg.Data, "media"))
+	store, err := evidence.Open(mediaDir(cfg.Data))
 	if err != nil {
 		return nil, err
 	}
@@ -220,6 +221,13 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 		<-ctx.Done()
 		return nil
 	})
+	s.alarms = newAlarms(s.db, s.spool.Submit, func() int { return s.spool.Status().Disk }, events.Place{Commune: s.cfg.Commune.Code}, time.Now, s.log)
+	keeper, err := s.newKeeper(store)
+	if err != nil {
+		return usagef("media: %w", err)
+	}
+	s.app.Add("retention", stageRecord, keeper.Run)
+	s.app.Add("alarms", stageRecord, s.alarms.Run)
 	s.app.Add("snapshots", stageRecord, d.record.Run)
 	s.app.Add("events", stageDeliver, s.spool.Run)
 	s.app.Add("counts", stageDeliver, s.tally.Run)
@@ -254,7 +262,7 @@ func (s *server) openDatabase(ctx context.Context) error {
 }
 
 func (s *server) newAPI() (*api.Server, error) {
-	root, err := os.OpenRoot(filepath.Join(s.cfg.Data, "media"))
+	root, err := os.OpenRoot(mediaDir(s.cfg.Data))
 	if err != nil {
 		return nil, fmt.Errorf("open the media folder: %w", err)
 	}
@@ -263,7 +271,7 @@ func (s *server) newAPI() (*api.Server, error) {
 		Events: s.db, Cameras: s.manager, Counts: s.db, Media: root, Listener: s.listener,
 		Watch:  func(ctx context.Context, wake func()) error { return s.db.Watch(ctx, pgstore.EventChanges, wake) },
 		Health: s.health, Registry: s.registry, Log: s.log, Location: s.cfg.location,
-		Kinds: append(behaviour.Kinds(), events.KindCameraOffline),
+		Kinds: append(behaviour.Kinds(), events.KindCameraOffline, events.KindDeliveryFailing, events.KindStorageLow),
 	}
 	if s.backtests != nil {
 		cfg.Backtest = s.backtests

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/xacam/xacam/events"
@@ -28,17 +29,22 @@ type Store struct{ dir string }
 
 const tempSuffix = ".part"
 
-// Open makes the folder if it is missing and checks that it can be written.
+// Open makes the folder if it is missing and checks that it can be written. A
+// disk that is full or read-only is no reason not to start: a Keeper makes room
+// and tells.
 func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("open the media folder: %w", err)
 	}
-	f, err := os.CreateTemp(dir, "check-*"+tempSuffix)
-	if err != nil {
-		return nil, fmt.Errorf("write to the media folder: %w", err)
+	s := &Store{dir}
+	err := s.probe()
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EDQUOT) {
+		return s, nil
 	}
-	f.Close()
-	return &Store{dir}, errors.Join(os.Remove(f.Name()))
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,127}$`)

@@ -314,7 +314,7 @@ func addEvidence(ctx context.Context, q querier, to []events.Event, ids [][16]by
 		return nil
 	}
 	rows, err := q.Query(ctx,
-		"SELECT event_id, type, path, sha256, bytes FROM evidence WHERE event_id = ANY(@ids) ORDER BY event_id, ordinal, path",
+		"SELECT event_id, type, path, sha256, bytes, gone_at FROM evidence WHERE event_id = ANY(@ids) ORDER BY event_id, ordinal, path",
 		pgx.StrictNamedArgs{"ids": ids})
 	if err != nil {
 		return err
@@ -322,7 +322,12 @@ func addEvidence(ctx context.Context, q querier, to []events.Event, ids [][16]by
 	byID := make(map[[16]byte][]events.EvidenceRef)
 	var id [16]byte
 	var ref events.EvidenceRef
-	_, err = pgx.ForEachRow(rows, []any{&id, &ref.Type, &ref.Path, &ref.SHA256, &ref.Bytes}, func() error {
+	var gone *time.Time
+	_, err = pgx.ForEachRow(rows, []any{&id, &ref.Type, &ref.Path, &ref.SHA256, &ref.Bytes, &gone}, func() error {
+		ref.Gone = time.Time{}
+		if gone != nil {
+			ref.Gone = gone.UTC()
+		}
 		byID[id] = append(byID[id], ref)
 		return nil
 	})

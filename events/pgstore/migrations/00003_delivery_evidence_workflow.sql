@@ -179,7 +179,7 @@ INSERT INTO manifest_head (number, sha256) VALUES (0, repeat('0', 64));
 ALTER TABLE evidence ADD COLUMN retention text NOT NULL DEFAULT 'event' CHECK (retention <> ''),
     ADD COLUMN gone_at timestamptz;
 CREATE INDEX evidence_path ON evidence (path);
-CREATE INDEX evidence_here ON evidence (event_id) WHERE gone_at IS NULL;
+CREATE INDEX evidence_here ON evidence (event_id, path) WHERE gone_at IS NULL; -- oldest event first
 CREATE TABLE deletion (
     id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at       timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/xacam/xacam/events/evidence"
+	"github.com/xacam/xacam/events/pgstore"
+)
+
+func newFsckCommand() *cobra.Command {
+	var config string
+	var repair, hash bool
+	cmd := &cobra.Command{
+		Use:   "fsck [-c xacam.yaml] [--repair] [--hash]",
+		Short: "Compare pictures and clips with the database, both ways, and mend what can be mended",
+		Long: `Compare the files of events with the database, both ways.
+
+A file that is missing is noted as gone; a file that belongs to no event is moved to lost+found in the media folder, from where it
+may be deleted; what a crash left half written is deleted. A file that was changed is only reported. Without --repair nothing is
+touched. The server may run meanwhile, but not with --repair. Exit code 1: something is wrong that was not mended.`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(config)
+			if err != nil {
+				return err
+			}
+			if repair {
+				lock, err := lockDataDir(cfg.Data)
+				if err != nil {
+					return fmt.Errorf("repairs need the server to be stopped: %w", err)
+				}
+				defer lock.Close()
+			}
+			return withStore(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store) error {
+				return fsck(ctx, cfg, s, fsckOptions{repair: repair, hash: hash}, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&config, "config", "c", "xacam.yaml", "configuration file of the server")
+	f.BoolVar(&repair, "repair", false, "mend what can be mended; the server must not run")
+	f.BoolVar(&hash, "hash", false, "read every file and compare its SHA-256")
+	return cmd
+}
+
+type fsckOptions struct{ repair, hash bool }
+
+// settled is how old a file must be before it is missed in the database: until
+// then it may be on its way there.
+const settled = 10 * time.Minute
+
+func fsck(ctx context.Context, cfg *Config, db *pgstore.Store, o fsckOptions, out, progress io.Writer) error {
+	store, err := evidence.Open(mediaDir(cfg.Data))
+	if err != nil {
+		return err
+	}
+	before := time.Now().Add(-settled)
+	if o.repair { // nothing is on its way
+		before = time.Now()
+	}
+	r, err := evidence.Check(ctx, evidence.CheckConfig{
+		Store: store, Catalogue: db, Hash: o.hash, Repair: o.repair, Before: before,
+		Progress: func(n int) { fmt.Fprintf(progress, "%d files looked at\n", n) },
+	})
+	if err != nil {
+		return err
+	}
+	open := 0
+	for _, p := range r.Problems {
+		line := p.What + ": " + p.Path
+		if p.EventID != "" {
+			line += ", of event " + p.EventID
+		}
+		if p.Detail != "" {
+			line += ": " + p.Detail
+		}
+		if p.Mended {
+			line += " (mended)"
+		} else {
+			open++
+		}
+		fmt.Fprintln(out, line)
+	}
+	open += r.Total - len(r.Problems)
+	rejected := rejectedEvents(filepath.Join(cfg.Data, "spool", "rejected"))
+	for _, name := range rejected {
+		fmt.Fprintf(out, "refused: spool/rejected/%s: the database refused this event; the file says why\n", name)
+	}
+	fmt.Fprintf(out, "%d files of events, %.1f MB; %d problems, %d of them mended; %d refused events\n",
+		r.Files, float64(r.Bytes)/1e6, r.Total, r.Total-open, len(rejected))
+	switch {
+	case open > 0 && !o.repair:
+		return errors.New("something is wrong; --repair mends what can be mended")
+	case open > 0:
+		return errors.New("some files were changed and cannot be mended; put them back from a backup, or keep them as they are")
+	}
+	return nil
+}
+
+// rejectedEvents lists what the spool put aside.
+func rejectedEvents(dir string) []string {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || err != nil {
+		return nil
+	}
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Name())
+	}
+	return out
+}

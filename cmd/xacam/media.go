@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/evidence"
+	"github.com/xacam/xacam/vision/behaviour"
+)
+
+// MediaConfig says for how long pictures and clips of events are kept. The
+// events themselves stay.
+type MediaConfig struct {
+	Days    int           `yaml:"days"`
+	GB      float64       `yaml:"max_gb"`      // of all together, 10⁹ bytes; 0 is no limit
+	FreeGB  float64       `yaml:"min_free_gb"` // of the disk; 0 is 1 GB or a twentieth, whichever is less
+	Classes []ClassConfig `yaml:"classes"`
+}
+
+// ClassConfig is another time for some events.
+type ClassConfig struct {
+	Name       string            `yaml:"name"`
+	Kinds      []events.Kind     `yaml:"kinds"`
+	Severities []events.Severity `yaml:"severities"`
+	Verdicts   []string          `yaml:"verdicts"`
+	Days       int               `yaml:"days"`
+}
+
+const maxDays = 36_500
+
+// validate reports what is wrong.
+func (c MediaConfig) validate(bad func(field, format string, args ...any)) {
+	days := func(field string, n int) {
+		if n < 1 || n > maxDays {
+			bad(field, "%d is not between 1 and %d", n, maxDays)
+		}
+	}
+	days("media.days", c.Days)
+	if !(c.GB == 0 || c.GB >= 0.1 && c.GB <= 1e6) {
+		bad("media.max_gb", "%g is not 0 (no limit) or between 0.1 and 1000000", c.GB)
+	}
+	if !(c.FreeGB >= 0 && c.FreeGB <= 1e6) {
+		bad("media.min_free_gb", "%g is not between 0 and 1000000", c.FreeGB)
+	}
+	kinds := append(behaviour.Kinds(), events.KindCameraOffline)
+	names := map[string]bool{}
+	for i, class := range c.Classes {
+		at := fmt.Sprintf("media.classes[%d].", i)
+		if class.Name == "" || names[class.Name] {
+			bad(at+"name", "%q is empty or used twice", class.Name)
+		}
+		names[class.Name] = true
+		days(at+"days", class.Days)
+		if len(class.Kinds)+len(class.Severities)+len(class.Verdicts) == 0 {
+			bad(at+"kinds", "name kinds, severities or verdicts; for all events there is media.days")
+		}
+		for _, k := range class.Kinds {
+			if !slices.Contains(kinds, k) {
+				bad(at+"kinds", "%q is not one of %v", k, kinds)
+			}
+		}
+		for _, s := range class.Severities {
+			if !slices.Contains(events.Severities(), s) {
+				bad(at+"severities", "%q is not one of %v", s, events.Severities())
+			}
+		}
+		verdicts := []string{"confirmed", "false_alarm", "other"}
+		for _, v := range class.Verdicts {
+			if !slices.Contains(verdicts, v) {
+				bad(at+"verdicts", "%q is not one of %v", v, verdicts)
+			}
+		}
+	}
+}
+
+// policy returns c for the keeper.
+func (c MediaConfig) policy() evidence.Policy {
+	const day = 24 * time.Hour
+	p := evidence.Policy{Keep: time.Duration(c.Days) * day, MaxBytes: int64(c.GB * 1e9), MinFree: int64(c.FreeGB * 1e9)}
+	for _, class := range c.Classes {
+		p.Classes = append(p.Classes, evidence.Class{
+			Name: class.Name, Kinds: class.Kinds, Severities: class.Severities, Verdicts: class.Verdicts,
+			Keep: time.Duration(class.Days) * day,
+		})
+	}
+	return p
+}
+
+// mediaDir returns the folder of pictures and clips below a data folder.
+func mediaDir(data string) string { return filepath.Join(data, "media") }
+
+// storageSource is what alarms about the disk of the media come from.
+func storageSource() events.Source {
+	return events.Source{Type: "system", ID: "storage", Name: "Lưu trữ hình ảnh và video"}
+}
+
+// newKeeper returns the task that keeps the media folder within its policy and
+// tells how the disk is.
+func (s *server) newKeeper(store *evidence.Store) (*evidence.Keeper, error) {
+	return evidence.NewKeeper(evidence.KeeperConfig{
+		Store: store, Catalogue: s.db, Policy: s.cfg.Media.policy(), Log: s.log, Registerer: s.registry,
+		Health: func(h evidence.Health) {
+			var signal *events.Signal
+			if sig, on := h.Signal(storageSource().ID); on {
+				signal = &sig
+			}
+			s.alarms.Set(storageSource(), signal)
+		},
+	})
+}

@@ -1,0 +1,136 @@
+//go:build cgo
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/xacam/xacam/events"
+)
+
+// TestFullMediaDisk: with a disk that takes no picture, and one that is
+// read-only, events go on without pictures, an alarm says so, and all is well
+// again by itself.
+func TestFullMediaDisk(t *testing.T) {
+	t.Parallel()
+	_, address := simulated(t)
+	db := newTestDatabase(t)
+	dir := mediaDir(db.data)
+	require.NoError(t, os.MkdirAll(dir, 0o750))
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+		t.Skipf("a small disk can be mounted by root only: %v", err)
+	}
+	t.Cleanup(func() { assert.NoError(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
+	filler := filepath.Join(dir, "others.bin")
+	fill(t, filler)
+
+	people := newScripted("at-a")
+	s := serve(t, db, people)
+	<-s.db.Ready()
+	apply(t, db, testCamera("a", address("a"), "at-a", "high"))
+	s.online(t, "a")
+	within(t, 20*time.Second, "the full disk is told", func() bool {
+		return len(s.events(t, "kind=storage_low&state=raised")) == 1
+	})
+	people.enter("at-a")
+	within(t, 15*time.Second, "an event without a picture", func() bool { return len(s.events(t, "kind=intrusion")) == 1 })
+	assert.Empty(t, s.events(t, "kind=intrusion")[0].Evidence)
+	people.leave("at-a")
+	within(t, 15*time.Second, "its end", func() bool { return len(s.events(t, "kind=intrusion&state=cleared")) == 1 })
+
+	require.NoError(t, os.Remove(filler))
+	within(t, 20*time.Second, "the disk has room again", func() bool {
+		return len(s.events(t, "kind=storage_low&state=cleared")) == 1
+	})
+	people.enter("at-a")
+	within(t, 15*time.Second, "an event with a picture", func() bool {
+		all := s.events(t, "kind=intrusion")
+		return len(all) == 2 && len(all[0].Evidence) > 0
+	})
+
+	require.NoError(t, syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	within(t, 20*time.Second, "the read-only disk is told", func() bool {
+		return len(s.events(t, "kind=storage_low&state=raised")) == 1
+	})
+	people.leave("at-a")
+	within(t, 15*time.Second, "ends are stored all the same", func() bool { return len(s.events(t, "kind=intrusion&state=cleared")) == 2 })
+	s.stop()
+	s = serve(t, db, people) // a read-only disk is no reason not to start
+	<-s.db.Ready()
+	within(t, 30*time.Second, "the alarm of before goes on", func() bool {
+		all := s.events(t, "kind=storage_low")
+		return len(all) == 2 && all[0].State == events.StateRaised
+	})
+	require.NoError(t, syscall.Mount("", dir, "", syscall.MS_REMOUNT, ""))
+	within(t, 20*time.Second, "the disk is writable again", func() bool {
+		return len(s.events(t, "kind=storage_low&state=cleared")) == 2
+	})
+}
+
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	defer f.Close()
+	for chunk := make([]byte, 4096); err == nil; {
+		_, err = f.Write(chunk)
+	}
+	require.ErrorIs(t, err, syscall.ENOSPC)
+}
+
+func TestFsckCommand(t *testing.T) {
+	t.Parallel()
+	_, address := simulated(t)
+	db := newTestDatabase(t)
+	people := newScripted("at-a")
+	s := serve(t, db, people)
+	<-s.db.Ready()
+	apply(t, db, testCamera("a", address("a"), "at-a", "high"))
+	s.online(t, "a")
+	people.enter("at-a")
+	within(t, 15*time.Second, "an event with a picture", func() bool {
+		all := s.events(t, "kind=intrusion")
+		return len(all) == 1 && len(all[0].Evidence) > 0
+	})
+	ev, err := s.db.Event(t.Context(), s.events(t, "kind=intrusion")[0].ID)
+	require.NoError(t, err)
+	r := xacam(t, "fsck", "-c", db.config, "--repair")
+	assert.Equal(t, exitFailed, r.code)
+	assert.Contains(t, r.stderr, "stopped", "a running server is left alone")
+	s.stop()
+
+	r = xacam(t, "fsck", "-c", db.config, "--hash")
+	require.Equal(t, exitOK, r.code, r.stdout+r.stderr)
+	require.NoError(t, os.Remove(filepath.Join(mediaDir(db.data), ev.Evidence[0].Path)))
+	r = xacam(t, "fsck", "-c", db.config)
+	assert.Equal(t, exitFailed, r.code)
+	assert.Contains(t, r.stdout, "missing: "+ev.Evidence[0].Path+", of event "+ev.ID)
+	r = xacam(t, "fsck", "-c", db.config, "--repair")
+	require.Equal(t, exitOK, r.code, r.stdout+r.stderr)
+	r = xacam(t, "fsck", "-c", db.config)
+	require.Equal(t, exitOK, r.code, r.stdout+r.stderr)
+}
+
+func TestMediaConfig(t *testing.T) {
+	t.Parallel()
+	c, err := parseConfig([]byte("media: {days: 30, max_gb: 10, classes: [{name: a, kinds: [intrusion], days: 7}]}\n"))
+	require.NoError(t, err)
+	p := c.Media.policy()
+	assert.Equal(t, 30*24*time.Hour, p.Keep)
+	assert.Equal(t, int64(10e9), p.MaxBytes)
+	assert.Equal(t, []events.Kind{"intrusion"}, p.Classes[0].Kinds)
+	_, err = parseConfig([]byte(`media: {days: 0, max_gb: -1, min_free_gb: .nan, classes: [{days: 0}, {name: b, kinds: [nope], severities: [x], verdicts: [y], days: 1}]}`))
+	for _, want := range []string{
+		"media.days: ", "media.max_gb: ", "media.min_free_gb: ", "media.classes[0].name: ", "media.classes[0].days: ",
+		"media.classes[0].kinds: ", `media.classes[1].kinds: "nope"`, `media.classes[1].severities: "x"`, `media.classes[1].verdicts: "y"`,
+	} {
+		require.ErrorContains(t, err, want)
+	}
+}

@@ -1,0 +1,264 @@
+package evidence
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// lostFolder is where Check puts files that belong to no event.
+const lostFolder = "lost+found"
+
+// Problem is what Check finds wrong with one file.
+type Problem struct {
+	What    string // "missing", "changed", "orphan", "half-written"
+	Path    string
+	EventID string // "" when no event refers to it
+	Detail  string
+	Mended  bool
+}
+
+// Report is what Check found.
+type Report struct {
+	Files    int // that events refer to
+	Bytes    int64
+	Problems []Problem // at most maxProblems
+	Total    int       // of problems
+}
+
+// maxProblems bounds the list; the rest is counted.
+const maxProblems = 10_000
+
+// CheckConfig says how to check. Store and Catalogue are required.
+type CheckConfig struct {
+	Store     *Store
+	Catalogue Catalogue
+	Hash      bool // read every file and compare its SHA-256
+	Repair    bool
+	// Before leaves out files that were made after it: they may be about to be
+	// referred to. Required.
+	Before time.Time
+	// Pending reports whether an unfinished package refers to a file; nil: none.
+	Pending func(path string) bool
+	// Progress hears now and then how many files were looked at; may be nil.
+	Progress func(files int)
+}
+
+// Check compares the media folder with the store in both directions. A file
+// that is missing is noted as gone, so that nobody looks for it; one that no
+// event refers to is moved to lost+found; what a crash left half written is
+// deleted. A file whose bytes changed is only reported: it is evidence that
+// something happened to it.
+func Check(ctx context.Context, cfg CheckConfig) (*Report, error) {
+	c := &checker{cfg: cfg, report: &Report{}}
+	if c.cfg.Pending == nil {
+		c.cfg.Pending = func(string) bool { return false }
+	}
+	if c.cfg.Progress == nil {
+		c.cfg.Progress = func(int) {}
+	}
+	root, err := os.OpenRoot(cfg.Store.dir)
+	if err != nil {
+		return nil, fmt.Errorf("check the media folder: %w", err)
+	}
+	defer root.Close()
+	c.root = root
+	if err := c.rows(ctx); err != nil {
+		return c.report, err
+	}
+	return c.report, c.folder(ctx)
+}
+
+type checker struct {
+	cfg    CheckConfig
+	root   *os.Root
+	report *Report
+	seen   int
+}
+
+func (c *checker) found(p Problem) {
+	c.report.Total++
+	if len(c.report.Problems) < maxProblems {
+		c.report.Problems = append(c.report.Problems, p)
+	}
+}
+
+func (c *checker) progress() {
+	if c.seen++; c.seen%1000 == 0 {
+		c.cfg.Progress(c.seen)
+	}
+}
+
+// rows looks for the file of every reference.
+func (c *checker) rows(ctx context.Context) error {
+	var at Cursor
+	for {
+		files, next, err := c.cfg.Catalogue.AllFiles(ctx, at, page)
+		if err != nil {
+			return fmt.Errorf("check the media folder: %w", err)
+		}
+		var missing []Problem
+		for i := range files {
+			c.report.Files++
+			c.report.Bytes += files[i].Ref.Bytes
+			c.progress()
+			p, ok := c.compare(&files[i])
+			switch {
+			case ok:
+			case p.What == "missing":
+				missing = append(missing, p)
+			default:
+				c.found(p)
+			}
+		}
+		if err := c.noteMissing(ctx, missing); err != nil {
+			return err
+		}
+		if next == (Cursor{}) {
+			return nil
+		}
+		at = next
+	}
+}
+
+func (c *checker) compare(f *File) (Problem, bool) {
+	p := Problem{Path: f.Ref.Path, EventID: f.EventID}
+	file, err := c.root.Open(filepath.FromSlash(f.Ref.Path))
+	if err != nil {
+		p.What, p.Detail = "missing", err.Error()
+		if !errors.Is(err, fs.ErrNotExist) { // it may be there all the same
+			p.What = "changed"
+		}
+		return p, false
+	}
+	defer file.Close()
+	p.What = "changed"
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		p.Detail = err.Error()
+		return p, false
+	case info.Size() != f.Ref.Bytes:
+		p.Detail = fmt.Sprintf("it has %d bytes, not %d", info.Size(), f.Ref.Bytes)
+		return p, false
+	case !c.cfg.Hash:
+		return p, true
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, file); err != nil {
+		p.Detail = err.Error()
+		return p, false
+	}
+	if sum := hex.EncodeToString(h.Sum(nil)); sum != f.Ref.SHA256 {
+		p.Detail = "its SHA-256 is " + sum + ", not " + f.Ref.SHA256
+		return p, false
+	}
+	return p, true
+}
+
+func (c *checker) noteMissing(ctx context.Context, missing []Problem) error {
+	if c.cfg.Repair && len(missing) > 0 {
+		paths := make([]string, len(missing))
+		for i := range missing {
+			paths[i] = missing[i].Path
+		}
+		if _, err := c.cfg.Catalogue.Remove(ctx, Removal{Paths: paths, Reason: "missing", Actor: "fsck"}); err != nil {
+			return fmt.Errorf("note missing media: %w", err)
+		}
+	}
+	for _, p := range missing {
+		p.Mended = c.cfg.Repair
+		c.found(p)
+	}
+	return nil
+}
+
+// folder looks for the reference of every file.
+func (c *checker) folder(ctx context.Context) error {
+	var paths []string
+	err := fs.WalkDir(c.root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case d.IsDir() && p == lostFolder:
+			return fs.SkipDir
+		case d.IsDir() || p == reserveName || c.cfg.Pending(p) || c.young(d):
+			return nil
+		case strings.HasSuffix(p, tempSuffix):
+			return c.leftover(p)
+		}
+		c.progress()
+		if paths = append(paths, p); len(paths) < page {
+			return nil
+		}
+		err = c.orphans(ctx, paths)
+		paths = paths[:0]
+		return err
+	})
+	if err == nil {
+		err = c.orphans(ctx, paths)
+	}
+	if err != nil {
+		return fmt.Errorf("check the media folder: %w", err)
+	}
+	return nil
+}
+
+func (c *checker) young(d fs.DirEntry) bool {
+	info, err := d.Info()
+	return err != nil || !info.ModTime().Before(c.cfg.Before)
+}
+
+func (c *checker) leftover(p string) error {
+	if c.cfg.Repair {
+		if err := c.root.Remove(p); err != nil {
+			return err
+		}
+	}
+	c.found(Problem{What: "half-written", Path: p, Mended: c.cfg.Repair})
+	return nil
+}
+
+func (c *checker) orphans(ctx context.Context, paths []string) error {
+	if len(paths) == 0 {
+		return nil
+	}
+	known, err := c.cfg.Catalogue.Known(ctx, paths)
+	if err != nil {
+		return err
+	}
+	for _, p := range paths {
+		if known[p] {
+			continue
+		}
+		if c.cfg.Repair {
+			if err := c.setAside(p); err != nil {
+				return err
+			}
+		}
+		c.found(Problem{What: "orphan", Path: p, Mended: c.cfg.Repair})
+	}
+	return nil
+}
+
+// setAside moves a file below lost+found, where its old path can be read.
+func (c *checker) setAside(p string) error {
+	to := path.Join(lostFolder, p)
+	if err := c.root.MkdirAll(path.Dir(to), 0o750); err != nil {
+		return err
+	}
+	return c.root.Rename(p, to)
+}

@@ -1,0 +1,302 @@
+package evidence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/xacam/xacam/events"
+)
+
+// KeeperConfig configures a Keeper. Store and Catalogue are required.
+type KeeperConfig struct {
+	Store     *Store
+	Catalogue Catalogue
+	Policy    Policy
+	Reserve   int64         // bytes kept back for the store on a full disk; default 32 MiB, negative keeps none
+	Look      time.Duration // how often the disk is looked at; default 5s
+	Round     time.Duration // how often ages and the quota are; default 10m
+	// Health, if set, is told after each look whether the disk takes pictures,
+	// from one goroutine. It must not block.
+	Health     func(Health)
+	Now        func() time.Time      // default time.Now
+	Log        *slog.Logger          // default discards
+	Registerer prometheus.Registerer // default: metrics are kept but not registered
+}
+
+// Health says how the media disk is.
+type Health struct {
+	At       time.Time
+	Room     Room
+	Low      bool  // too little room, and nothing is left that may go
+	Unusable error // nothing can be written; nil when it can
+}
+
+// Keeper keeps the media folder within its policy: what is too old goes, and
+// when the quota or the disk is full the oldest goes first. What is held for a
+// case never goes, nor does a manifest. It is noted in the store before a file
+// is deleted, so that after a crash a file may be left over, which Check finds,
+// but none is missing unexplained.
+type Keeper struct {
+	cfg     KeeperConfig
+	metrics *keeperMetrics
+	wake    chan struct{}
+}
+
+// NewKeeper checks the configuration. It starts nothing.
+func NewKeeper(cfg KeeperConfig) (*Keeper, error) {
+	if cfg.Store == nil || cfg.Catalogue == nil {
+		return nil, errors.New("evidence keeper: Store and Catalogue are required")
+	}
+	var err error
+	if cfg.Policy, err = cfg.Policy.withDefaults(); err != nil {
+		return nil, err
+	}
+	if cfg.Reserve == 0 {
+		cfg.Reserve = 32 << 20
+	}
+	if cfg.Look <= 0 {
+		cfg.Look = 5 * time.Second
+	}
+	if cfg.Round <= 0 {
+		cfg.Round = 10 * time.Minute
+	}
+	if cfg.Health == nil {
+		cfg.Health = func(Health) {}
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Keeper{cfg: cfg, metrics: newKeeperMetrics(cfg.Registerer), wake: make(chan struct{}, 1)}, nil
+}
+
+// Wake makes the keeper look at the disk now: a write failed. It never blocks.
+func (k *Keeper) Wake() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run keeps the folder until ctx is done.
+func (k *Keeper) Run(ctx context.Context) error {
+	look := time.NewTicker(k.cfg.Look)
+	defer look.Stop()
+	var next time.Time // of the round
+	said := ""
+	for {
+		err := k.look(ctx)
+		if now := k.cfg.Now(); err == nil && !now.Before(next) {
+			if err = k.Round(ctx); err == nil {
+				next = now.Add(k.cfg.Round)
+			}
+		}
+		switch {
+		case ctx.Err() != nil, errors.Is(err, events.ErrUnavailable): // that the store is away is told by others
+		case err != nil && err.Error() != said:
+			said = err.Error()
+			k.cfg.Log.WarnContext(ctx, "old media cannot be removed now", "err", err)
+		case err == nil:
+			said = ""
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look.C:
+		case <-k.wake:
+		}
+	}
+}
+
+// Round removes what is too old, and what is over the quota.
+func (k *Keeper) Round(ctx context.Context) error {
+	now := k.cfg.Now()
+	p := &k.cfg.Policy
+	err := k.scan(ctx, now.Add(-p.shortest()), func(files []File) ([]string, bool) {
+		var due []string
+		for i := range files {
+			if p.due(&files[i], now) {
+				due = append(due, files[i].Ref.Path)
+			}
+		}
+		return due, true
+	}, "age")
+	if err != nil {
+		return err
+	}
+	total, err := k.cfg.Catalogue.Bytes(ctx)
+	if err != nil {
+		return err
+	}
+	k.metrics.bytes.Set(float64(total))
+	if over := total - p.MaxBytes; p.MaxBytes > 0 && over > 0 {
+		return k.free(ctx, "quota", over, 0)
+	}
+	return nil
+}
+
+// look makes room on the disk where there is too little, and tells how it is.
+func (k *Keeper) look(ctx context.Context) error {
+	h := Health{At: k.cfg.Now()}
+	h.Room, h.Unusable = k.cfg.Store.Room()
+	if h.Unusable != nil {
+		k.cfg.Health(h)
+		return h.Unusable
+	}
+	bytes, files := h.Room.lack(&k.cfg.Policy)
+	var err error
+	if bytes > 0 || files > 0 {
+		err = k.free(ctx, "disk", bytes, files)
+		if err != nil && k.cfg.Store.giveReserve() {
+			k.cfg.Log.WarnContext(ctx, "the disk is full, the room in reserve is used", "err", err)
+			err = k.free(ctx, "disk", bytes, files)
+		}
+		if room, rerr := k.cfg.Store.Room(); rerr == nil {
+			h.Room = room
+		}
+		bytes, files = h.Room.lack(&k.cfg.Policy)
+		h.Low = bytes > 0 || files > 0
+	}
+	k.metrics.free.Set(float64(h.Room.Free))
+	if k.cfg.Reserve > 0 {
+		err = errors.Join(err, k.cfg.Store.keepReserve(k.cfg.Reserve, h.Room, bytes > 0 || files > 0))
+	}
+	h.Unusable = k.cfg.Store.probe()
+	k.cfg.Health(h)
+	return err
+}
+
+// free removes the oldest files until at least so much is gone, and a tenth
+// more.
+func (k *Keeper) free(ctx context.Context, reason string, bytes, files int64) error {
+	bytes, files = bytes+bytes/goalOverhead, files+files/goalOverhead
+	return k.scan(ctx, k.cfg.Now().Add(-youngest), func(found []File) ([]string, bool) {
+		var paths []string
+		for i := range found {
+			if bytes <= 0 && files <= 0 {
+				return paths, false
+			}
+			if found[i].Held {
+				continue
+			}
+			paths = append(paths, found[i].Ref.Path)
+			bytes -= found[i].Ref.Bytes
+			files--
+		}
+		return paths, bytes > 0 || files > 0
+	}, reason)
+}
+
+// page is how many files are looked at, and removed, at a time.
+const page = 200
+
+// scan goes through the files of events before a moment, oldest first, and
+// removes those that choose names, until it says that there is enough.
+func (k *Keeper) scan(ctx context.Context, before time.Time, choose func([]File) (paths []string, more bool), reason string) error {
+	var at Cursor
+	for ctx.Err() == nil {
+		files, next, err := k.cfg.Catalogue.Files(ctx, at, before, page)
+		if err != nil {
+			return fmt.Errorf("list old media: %w", err)
+		}
+		paths, more := choose(files)
+		if err := k.remove(ctx, Removal{Paths: paths, Reason: reason, Actor: "xacam"}); err != nil {
+			return err
+		}
+		if !more || next == (Cursor{}) {
+			return nil
+		}
+		at = next
+	}
+	return ctx.Err()
+}
+
+// remove notes and deletes.
+func (k *Keeper) remove(ctx context.Context, r Removal) error {
+	if len(r.Paths) == 0 {
+		return nil
+	}
+	gone, err := k.cfg.Catalogue.Remove(ctx, r)
+	if err != nil {
+		return fmt.Errorf("note the removal of media: %w", err)
+	}
+	var errs []error
+	for _, path := range gone {
+		errs = append(errs, k.cfg.Store.Delete(path))
+	}
+	k.metrics.deleted.WithLabelValues(r.Reason).Add(float64(len(gone)))
+	if len(gone) > 0 {
+		k.cfg.Log.InfoContext(ctx, "old media removed", "reason", r.Reason, "files", len(gone))
+	}
+	return errors.Join(errs...)
+}
+
+// Delete removes a file of the media folder, and its folder when that is empty
+// then. A file that is not there is fine.
+func (s *Store) Delete(rel string) error {
+	root, err := os.OpenRoot(s.dir)
+	if err != nil {
+		return fmt.Errorf("delete media: %w", err)
+	}
+	defer root.Close()
+	name := filepath.FromSlash(rel)
+	if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("delete media: %w", err)
+	}
+	for dir := filepath.Dir(name); dir != "."; dir = filepath.Dir(dir) {
+		if root.Remove(dir) != nil { // it is not empty
+			break
+		}
+	}
+	return nil
+}
+
+// probe finds out whether a file can be written, which a read-only disk, or one
+// without room for another file, does not tell otherwise.
+func (s *Store) probe() error {
+	f, err := os.CreateTemp(s.dir, "check-*"+tempSuffix)
+	if err != nil {
+		return fmt.Errorf("write to the media folder: %w", err)
+	}
+	_, werr := f.Write(make([]byte, 4096))
+	err = errors.Join(werr, f.Sync(), f.Close(), os.Remove(f.Name()))
+	if err != nil {
+		return fmt.Errorf("write to the media folder: %w", err)
+	}
+	return nil
+}
+
+// Signal returns what a health says as a signal of the kind storage_low, and
+// false when all is well.
+func (h *Health) Signal(source string) (events.Signal, bool) {
+	s := events.Signal{
+		Key: events.Key{Source: source, Kind: events.KindStorageLow}, At: h.At, Score: 1, Severity: events.SeverityHigh,
+		Attributes: map[string]any{"free_bytes": h.Room.Free, "total_bytes": h.Room.Total},
+	}
+	switch {
+	case h.Unusable != nil:
+		s.Why = events.Text{
+			VI: "Không ghi được hình ảnh, video vào đĩa; sự kiện vẫn được lưu nhưng không kèm hình.",
+			EN: "Pictures and clips cannot be written to the disk; events are kept, but without them.",
+		}
+		s.Attributes["detail"] = h.Unusable.Error()
+	case h.Low:
+		s.Why = events.Text{
+			VI: "Đĩa gần đầy và không còn hình ảnh, video nào được phép xóa; cần giải phóng dung lượng.",
+			EN: "The disk is almost full and no pictures or clips are left that may be deleted; room must be made.",
+		}
+	default:
+		return events.Signal{}, false
+	}
+	return s, true
+}
