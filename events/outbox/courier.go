@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"time"
-
-	"github.com/xacam/xacam/events"
 )
 
 // courier delivers to one endpoint. All its state belongs to the goroutine of
@@ -96,7 +93,7 @@ func (c *courier) run(ctx context.Context) {
 	if c.health.Failures >= failuresToAlarm {
 		c.alarm(ctx, true)
 	}
-	for ctx.Err() == nil && !(c.ended && c.since.IsZero()) {
+	for ctx.Err() == nil && (!c.ended || !c.since.IsZero()) {
 		c.keepStore(ctx)
 		c.launch(ctx, attempts)
 		c.wait(ctx)
@@ -362,9 +359,4 @@ func (c *courier) tried(d *Delivery) int {
 		c.tries[d.Message.Sequence] = n
 	}
 	return n
-}
-
-// sourceOf says what an event is about, for the log.
-func sourceOf(e *events.Event) slog.Attr {
-	return slog.Group("event", "id", e.ID, "kind", string(e.Kind), "source", e.Source.ID, "age_s", math.Round(time.Since(e.OccurredAt).Seconds()))
 }

@@ -120,7 +120,7 @@ func (c *courier) repark(ctx context.Context, e *entry, r *Result) {
 	}
 	pause := time.Duration(float64(schedule[n-1]) * (1 + jitter()/10))
 	c.log.WarnContext(ctx, "a message is refused or fails while others pass; it is tried on its own", "message", e.Message.ID,
-		"status", r.Status, "tries", n, "next_in", pause.Round(time.Second).String(), sourceOf(&e.Message.Event))
+		"status", r.Status, "tries", n, "next_in", pause.Round(time.Second).String())
 	c.park(e, time.Now().Add(max(pause, r.RetryAfter)))
 }
 
@@ -139,7 +139,8 @@ func (c *courier) drop(ctx context.Context, e *entry, why string) {
 	}
 	c.unsettled.Dead = append(c.unsettled.Dead, e.Message.Sequence)
 	c.metrics.dead.Inc()
-	c.log.ErrorContext(ctx, "a message was given up; it can be replayed", "message", e.Message.ID, "why", why, sourceOf(&e.Message.Event))
+	c.log.ErrorContext(ctx, "a message was given up; it can be replayed", "message", e.Message.ID, "why", why,
+		"kind", string(e.Message.Event.Kind), "source", e.Message.Event.Source.ID)
 	delete(c.tries, e.Message.Sequence)
 	c.remove(e)
 }

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -211,11 +213,11 @@ func (w *Worker) stopAll() {
 
 // courierKey changes when a courier must be replaced.
 func courierKey(e *Endpoint) string {
-	key := fmt.Sprint(e.Version)
+	key := []string{strconv.Itoa(e.Version)}
 	for _, s := range e.Secrets {
-		key += " " + s.ID + s.Expires.Format(time.RFC3339)
+		key = append(key, s.ID, s.Expires.Format(time.RFC3339))
 	}
-	return key
+	return strings.Join(key, " ")
 }
 
 func isClosed(c <-chan struct{}) bool {
