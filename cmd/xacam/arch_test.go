@@ -58,7 +58,7 @@ var imports = map[string][]string{
 	"vision/tracklog":  {"vision", "vision/geom"},
 
 	// Level 3: where things meet.
-	"api":              {"events", "events/wire"},
+	"api":              {"events", "events/outbox", "events/wire"},
 	"events/pgcluster": {},
 	"events/pgstore":   {"events", "events/evidence", "events/outbox", "events/schedule"},
 	"vision/backtest": {

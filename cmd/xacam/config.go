@@ -29,7 +29,11 @@ type Config struct {
 	Inference InferenceConfig `yaml:"inference"`
 	Tracks    TracksConfig    `yaml:"tracks"`
 	Media     MediaConfig     `yaml:"media"`
-	Log       LogConfig       `yaml:"log"`
+	// PublicURL is the address under which receivers of events reach this server,
+	// for links to pictures; "" makes no links.
+	PublicURL  string           `yaml:"public_url"`
+	Deliveries DeliveriesConfig `yaml:"deliveries"`
+	Log        LogConfig        `yaml:"log"`
 
 	location *time.Location // of Commune.TimeZone, set by validate
 	holidays schedule.Holidays
@@ -74,7 +78,9 @@ func defaultConfig() *Config {
 		Inference: InferenceConfig{Model: "yolox-nano"},
 		Tracks:    TracksConfig{Days: 30, GB: 5},
 		Media:     MediaConfig{Days: 90, Classes: []ClassConfig{}},
-		Log:       LogConfig{Level: "info", Format: "text"},
+
+		Deliveries: DeliveriesConfig{Days: 30},
+		Log:        LogConfig{Level: "info", Format: "text"},
 	}
 }
 
@@ -153,6 +159,8 @@ func (c *Config) validate() error {
 		bad("inference.model", "is required, such as yolox-nano")
 	}
 	c.Tracks.validate(bad)
+	validatePublicURL(c.PublicURL, bad)
+	c.Deliveries.validate(bad)
 	c.Media.validate(bad)
 	if _, err := c.Log.level(); err != nil {
 		bad("log.level", "%q is not one of debug, info, warn, error", c.Log.Level)

@@ -26,6 +26,8 @@ import (
 	"github.com/xacam/xacam/events/schedule"
 	"github.com/xacam/xacam/events/spool"
 	"github.com/xacam/xacam/events/tally"
+	"github.com/xacam/xacam/events/vault"
+	"github.com/xacam/xacam/events/webhook"
 	"github.com/xacam/xacam/models"
 	"github.com/xacam/xacam/streams/avdec"
 	"github.com/xacam/xacam/streams/rtsp"
@@ -72,6 +74,8 @@ type server struct {
 	tally     *tally.Writer
 	manager   *manager
 	alarms    *alarms
+	keys      *vault.Vault
+	deliverer *webhook.Deliverer
 	backtests *backtester // nil when no tracks are kept
 	detectors *detectors
 	media     *os.Root
@@ -229,6 +233,9 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	s.app.Add("retention", stageRecord, keeper.Run)
 	s.app.Add("alarms", stageRecord, s.alarms.Run)
 	s.app.Add("snapshots", stageRecord, d.record.Run)
+	if err := s.addDelivery(s.deliverer); err != nil {
+		return err
+	}
 	s.app.Add("events", stageDeliver, s.spool.Run)
 	s.app.Add("counts", stageDeliver, s.tally.Run)
 	s.app.Add("database schema", stageServe, s.db.Run)
@@ -253,7 +260,12 @@ func (s *server) openDatabase(ctx context.Context) error {
 		dsn, wait = s.cluster.DSN(), s.cluster.Ready
 	}
 	var err error
-	s.store, err = pgstore.Open(ctx, dsn, pgstore.Config{Log: s.log})
+	if s.keys, err = vault.Open(keyDir(s.cfg.Data)); err != nil {
+		return err
+	}
+	s.store, err = pgstore.Open(ctx, dsn, pgstore.Config{
+		Log: s.log, Sealer: s.keys, Calendar: schedule.Calendar{Location: s.cfg.location, Holidays: s.cfg.holidays},
+	})
 	if err != nil {
 		return usagef("database.dsn: %w", err)
 	}
@@ -276,6 +288,12 @@ func (s *server) newAPI() (*api.Server, error) {
 	if s.backtests != nil {
 		cfg.Backtest = s.backtests
 	}
+	links, err := s.mediaLinks()
+	if err != nil {
+		return nil, err
+	}
+	s.deliverer = s.newDeliverer(&links)
+	cfg.Endpoints, cfg.Deliveries, cfg.TestEndpoint, cfg.MediaLinks = s.db, s.db, s.deliverer.Test, links
 	return api.New(cfg)
 }
 
@@ -286,7 +304,7 @@ func (s *server) Run(ctx context.Context) error {
 	if errors.Is(err, errStuck) {
 		return err // what hangs may still use the rest; the process ends
 	}
-	err = errors.Join(err, s.detectors.Close())
+	err = errors.Join(err, s.detectors.Close(), s.deliverer.Close())
 	s.store.Close()
 	s.media.Close()
 	s.lock.Close()

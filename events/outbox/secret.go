@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -38,6 +39,7 @@ func secretOf(scheme string, key []byte, now time.Time) Secret {
 // ParseSecret reads whsec_… (24 to 64 bytes, v1) or whsk_… (the Ed25519 seed, or
 // seed and public key, v1a). Its error never shows the text.
 func ParseSecret(text string, now time.Time) (Secret, error) {
+	text = strings.TrimSpace(text)
 	scheme, body, least, most := SchemeHMAC, "", 24, 64
 	switch {
 	case strings.HasPrefix(text, prefixSecret):
@@ -49,13 +51,17 @@ func ParseSecret(text string, now time.Time) (Secret, error) {
 	}
 	key, err := base64.StdEncoding.DecodeString(body)
 	if err != nil {
-		return Secret{}, fmt.Errorf("must be base64 behind its prefix") //nolint:perfsprint // the cause would show a part of it
+		return Secret{}, errors.New("must be base64 behind its prefix") // the cause would show a part of it
 	}
 	if len(key) < least || len(key) > most || scheme == SchemeEd25519 && len(key) != ed25519.SeedSize && len(key) != ed25519.PrivateKeySize {
 		return Secret{}, fmt.Errorf("holds %d bytes; a secret has 24 to 64, a private key 32 or 64", len(key))
 	}
 	if scheme == SchemeEd25519 {
-		key = key[:ed25519.SeedSize]
+		seed := key[:ed25519.SeedSize]
+		if len(key) == ed25519.PrivateKeySize && !ed25519.NewKeyFromSeed(seed).Equal(ed25519.PrivateKey(key)) {
+			return Secret{}, errors.New("holds two halves that do not belong together")
+		}
+		key = seed
 	}
 	return secretOf(scheme, key, now), nil
 }
