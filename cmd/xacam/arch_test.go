@@ -38,6 +38,8 @@ var imports = map[string][]string{
 	"vision":           {"streams/media", "vision/geom"},
 
 	// Level 2: one concern each.
+	"events/format":    {"events", "events/outbox", "events/wire"},
+	"events/webhook":   {"events/format", "events/outbox"},
 	"streams/avdec":    {"streams/media"},
 	"streams/probe":    {"streams/media", "streams/rtsp"},
 	"streams/ring":     {"streams/media"},
@@ -87,19 +89,22 @@ var imports = map[string][]string{
 // heavy names the only packages that may import these modules outside their
 // tests; packages of test helpers may import any of them.
 var heavy = map[string][]string{
-	"C":                               {"streams/avdec", "vision/ort", "vision/prep"},
-	"github.com/asticode/go-astiav":   {"streams/avdec"},
-	"github.com/bluenviron/gortsplib": {"streams/probe", "streams/rtsp", "streams/sim"},
-	"github.com/getkin/kin-openapi":   {},
-	"github.com/gin-gonic/gin":        {"api"},
-	"github.com/jackc/pgx/v5":         {"events/pgcluster", "events/pgstore"},
-	"github.com/pressly/goose/v3":     {"events/pgstore"},
-	"github.com/spf13/cobra":          {"cmd/xacam"},
-	"github.com/stretchr/testify":     {},
-	"github.com/yalue/onnxruntime_go": {"vision/ort"},
-	"go.uber.org/goleak":              {},
-	"go.yaml.in/yaml/v3":              {"cmd/xacam", "models", "vision/behaviour", "vision/camera"},
-	"gocv.io/x/gocv":                  {"vision/prep"},
+	"C":                                                       {"streams/avdec", "vision/ort", "vision/prep"},
+	"github.com/asticode/go-astiav":                           {"streams/avdec"},
+	"github.com/cloudevents/sdk-go":                           {},
+	"github.com/standard-webhooks":                            {},
+	"github.com/santhosh-tekuri":                              {},
+	"github.com/bluenviron/gortsplib":                         {"streams/probe", "streams/rtsp", "streams/sim"},
+	"github.com/getkin/kin-openapi":                           {},
+	"github.com/gin-gonic/gin":                                {"api"},
+	"github.com/jackc/pgx/v5":                                 {"events/pgcluster", "events/pgstore"},
+	"github.com/pressly/goose/v3":                             {"events/pgstore"},
+	"github.com/spf13/cobra":                                  {"cmd/xacam"},
+	"github.com/stretchr/testify":                             {},
+	"github.com/yalue/onnxruntime_go":                         {"vision/ort"},
+	"go.uber.org/goleak":                                      {},
+	"go.yaml.in/yaml/v3":                                      {"cmd/xacam", "models", "vision/behaviour", "vision/camera"},
+	"gocv.io/x/gocv":                                          {"vision/prep"},
 	"github.com/prometheus/client_golang/prometheus/testutil": {},
 }
 

@@ -192,9 +192,8 @@ func TestConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newMemory(outbox.Endpoint{Name: "ioc", URL: "https://a.example", Rate: 1000, Concurrency: 8})
 		r := &receiver{takes: 50 * time.Millisecond}
-		rnd := rand.New(rand.NewPCG(1, 2))
 		r.set(func(outbox.Message) outbox.Result {
-			time.Sleep(time.Duration(rnd.IntN(100)) * time.Millisecond)
+			time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
 			return outbox.Result{Outcome: outbox.Delivered, Status: 200}
 		})
 		for i := range 800 {
