@@ -114,7 +114,12 @@ func lanes(t *testing.T, f Fixture) {
 	f.Commit(worse, better)
 	worse.Severity, better.Severity = events.SeverityCritical, events.SeverityLow
 	f.Commit(Cleared(worse), Cleared(better))
-	assert.Equal(t, []int64{1, 3}, sequences(t, f.Queue, outbox.LaneNormal, 0, 10), "what got worse")
+	short := Raised(3, events.SeverityLow)
+	end := Cleared(short)
+	end.Severity = events.SeverityCritical
+	f.Commit(short, end)
+	assert.Equal(t, []int64{5, 6}, sequences(t, f.Queue, outbox.LaneNormal, 3, 10), "both in one transaction")
+	assert.Equal(t, []int64{1, 3}, sequences(t, f.Queue, outbox.LaneNormal, 0, 2), "what got worse")
 	assert.Equal(t, []int64{2, 4}, sequences(t, f.Queue, outbox.LaneUrgent, 0, 10), "what got better")
 }
 
