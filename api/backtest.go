@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -94,16 +93,9 @@ func (s *Server) backtest(c *gin.Context) {
 // parseBacktest reads the body of a request.
 func parseBacktest(r *http.Request, now time.Time) (BacktestRequest, error) {
 	var out BacktestRequest
-	// A page of another site cannot send this type without being asked first.
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		return out, &refusal{Status: http.StatusUnsupportedMediaType, Detail: "the body must be application/json"}
-	}
-	body, err := io.ReadAll(r.Body)
+	body, err := readBody(r)
 	if err != nil {
-		if _, large := errors.AsType[*http.MaxBytesError](err); large {
-			return out, &refusal{Status: http.StatusRequestEntityTooLarge, Detail: fmt.Sprintf("the body may have %d bytes", maxBody)}
-		}
-		return out, &refusal{Status: http.StatusBadRequest, Detail: "the body did not arrive"}
+		return out, err
 	}
 	in, err := decodeBacktest(body)
 	if err != nil {

@@ -6,83 +6,73 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
-	"net/url"
+	"slices"
 	"strings"
-	"time"
-
-	"github.com/gin-gonic/gin"
 
 	"github.com/xacam/xacam/events"
 )
 
-// readJSON reads the body of a request strictly into v, a pointer to a struct.
-func readJSON(r *http.Request, v any) error {
-	// A page of another site cannot send this type without being asked first.
+// readBody returns the body of a request, which must be application/json: a
+// page of another site cannot send that type without being asked first.
+func readBody(r *http.Request) ([]byte, error) {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		return &refusal{Status: http.StatusUnsupportedMediaType, Detail: "the body must be application/json"}
+		return nil, &refusal{Status: http.StatusUnsupportedMediaType, Detail: "the body must be application/json"}
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		if _, large := errors.AsType[*http.MaxBytesError](err); large {
-			return &refusal{Status: http.StatusRequestEntityTooLarge, Detail: fmt.Sprintf("the body may have %d bytes", maxBody)}
+			return nil, &refusal{Status: http.StatusRequestEntityTooLarge, Detail: fmt.Sprintf("the body may have %d bytes", maxBody)}
 		}
-		return &refusal{Status: http.StatusBadRequest, Detail: "the body did not arrive"}
+		return nil, &refusal{Status: http.StatusBadRequest, Detail: "the body did not arrive"}
 	}
+	return body, nil
+}
+
+// decodeBody reads a JSON object into fields, pointers by name; null is like a
+// field that is not there. Every field that is unknown or of another type is
+// told, as joined *events.FieldError.
+func decodeBody(r *http.Request, fields map[string]any) error {
+	body, err := readBody(r)
+	if err != nil {
+		return err
+	}
+	var given map[string]json.RawMessage
 	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	err = dec.Decode(v)
-	if err == nil {
-		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("there is something behind it")
+	err = dec.Decode(&given)
+	if _, more := dec.Token(); err != nil || given == nil || !errors.Is(more, io.EOF) {
+		return &refusal{Status: http.StatusBadRequest, Detail: "the body is not a JSON object"}
+	}
+	allowed := slices.Sorted(maps.Keys(fields))
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		to, ok := fields[name]
+		if !ok {
+			errs = append(errs, &events.FieldError{Field: printable(name), Reason: "is not a field here; allowed are " + strings.Join(allowed, ", ")})
+			continue
+		}
+		dec := json.NewDecoder(bytes.NewReader(given[name]))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(to); err != nil {
+			errs = append(errs, &events.FieldError{Field: name, Reason: wrongType(err)})
 		}
 	}
-	if err == nil {
-		return nil
-	}
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
-		return &events.FieldError{Field: wrong.Field, Reason: "must not be a " + strings.SplitN(wrong.Value, " ", 2)[0]}
+	return errors.Join(errs...)
+}
+
+// wrongType says what is wrong with a value.
+func wrongType(err error) string {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		where := ""
+		if wrong.Field != "" {
+			where = printable(wrong.Field) + " "
+		}
+		return where + "must not be a " + strings.SplitN(wrong.Value, " ", 2)[0]
 	}
 	if name, ok := strings.CutPrefix(err.Error(), `json: unknown field "`); ok {
-		return &events.FieldError{Field: printable(strings.TrimSuffix(name, `"`)), Reason: "is not a field here; " + pathOpenAPI + " lists them"}
+		return "has no field " + printable(strings.TrimSuffix(name, `"`))
 	}
-	if _, ok := errors.AsType[*time.ParseError](err); ok {
-		return &events.FieldError{Field: "from", Reason: "from and to must be RFC 3339 times like 2026-11-23T22:14:05+07:00"}
-	}
-	return &refusal{Status: http.StatusBadRequest, Detail: "the body is not a JSON object"}
-}
-
-// checkBy says what is wrong with the name of who acts.
-func checkBy(by string) error {
-	if !isName(by) || strings.TrimSpace(by) != by {
-		return &events.FieldError{Field: "by", Reason: fmt.Sprintf("must say who does this, 1 to %d printable characters", maxNameRunes)}
-	}
-	return nil
-}
-
-// idempotencyKey returns the request's own name, "" for none.
-func idempotencyKey(c *gin.Context) (string, error) {
-	key := c.GetHeader("Idempotency-Key")
-	if key == "" || isName(key) {
-		return key, nil
-	}
-	return "", &events.FieldError{Field: "Idempotency-Key", Reason: fmt.Sprintf("must be 1 to %d printable characters", maxNameRunes)}
-}
-
-// checkOrigin refuses changes that a page of another site sends: browsers say
-// where a request comes from, other clients do not.
-func (s *Server) checkOrigin(c *gin.Context) {
-	if m := c.Request.Method; m == http.MethodGet || m == http.MethodHead || m == http.MethodOptions {
-		c.Next()
-		return
-	}
-	origin := c.GetHeader("Origin")
-	u, err := url.Parse(origin)
-	foreign := origin != "" && (err != nil || !strings.EqualFold(u.Host, c.Request.Host))
-	if site := c.GetHeader("Sec-Fetch-Site"); foreign || site == "cross-site" || site == "same-site" {
-		s.fail(c, &refusal{Status: http.StatusForbidden, Detail: "a page of another site may not change anything here"})
-		return
-	}
-	c.Next()
+	return "cannot be read"
 }

@@ -44,6 +44,15 @@ type Config struct {
 
 	Counts CountReader // what was counted; nil where nothing is
 
+	Workflow WorkflowStore // what people do to events; nil where they cannot
+	Audit    AuditReader   // the record of it; nil where there is none
+	Stats    StatsReader   // what came of it; nil where nobody sums up
+	Feed     FeedStore     // for receivers that catch up; nil where there is none
+	// EvidenceURL returns the address of a file in the feed, such as an absolute
+	// one that carries a signature; nil gives those of the other answers. It must
+	// be safe for concurrent use.
+	EvidenceURL func(e *events.Event, ref events.EvidenceRef) string
+
 	Listener net.Listener // where Run serves, a loopback address; may be nil when only Handler is used. Run closes it
 	// Watch calls wake soon after commits until ctx ends, so that a stream need
 	// not wait for the next poll. Several commits may be one call, and one may
@@ -81,6 +90,7 @@ type Config struct {
 	BacktestTimeout time.Duration // of one; default 50s
 
 	MaxStreams     int           // event streams open at once; default 64
+	MaxFeeds       int           // requests of the feed at once; default 64
 	Tail           int           // latest changes kept in memory for all streams; default 1024
 	Poll           time.Duration // how often streams look for changes without being woken; default 1s
 	Heartbeat      time.Duration // silence on a stream after which a comment is sent; default 15s
@@ -116,7 +126,7 @@ func (c Config) withDefaults() (Config, error) {
 	for _, n := range []struct {
 		v   *int
 		def int
-	}{{&c.MaxStreams, 64}, {&c.Tail, 1024}, {&c.MaxBacktests, 1}} {
+	}{{&c.MaxStreams, 64}, {&c.MaxFeeds, 64}, {&c.Tail, 1024}, {&c.MaxBacktests, 1}} {
 		if *n.v <= 0 {
 			*n.v = n.def
 		}

@@ -335,7 +335,7 @@ func (s *Server) replay(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	act, err := s.act(c, in.By)
+	act, err := s.actor(c, in.By)
 	if err != nil {
 		s.fail(c, err)
 		return

@@ -184,8 +184,8 @@ func (s *Server) stored(c *gin.Context, st *outbox.Stored) {
 	s.writeEndpoint(c, status, &st.Endpoint, out)
 }
 
-// act reads who acts, under what key and on which version.
-func (s *Server) act(c *gin.Context, by string) (outbox.Act, error) {
+// actor reads who acts, under what key and on which version.
+func (s *Server) actor(c *gin.Context, by string) (outbox.Act, error) {
 	key, err := idempotencyKey(c)
 	version, verr := ifMatch(c.GetHeader("If-Match"))
 	return outbox.Act{By: by, Key: key, Version: version}, errors.Join(checkBy(by), err, verr)
@@ -233,7 +233,7 @@ func (s *Server) createEndpoint(c *gin.Context) {
 		return
 	}
 	e, err := in.Endpoint()
-	act, aerr := s.act(c, in.By)
+	act, aerr := s.actor(c, in.By)
 	var secret error
 	if in.Secret != "" {
 		k, perr := outbox.ParseSecret(in.Secret, s.cfg.Now())
@@ -288,7 +288,7 @@ func (s *Server) putEndpoint(c *gin.Context) {
 		errs = append(errs, &events.FieldError{Field: "secret", Reason: "is changed at " + pathEndpoints + "/" + old.Name + "/secrets"})
 	}
 	e, err := in.Endpoint()
-	act, aerr := s.act(c, in.By)
+	act, aerr := s.actor(c, in.By)
 	if err := errors.Join(aerr, err, errors.Join(errs...)); err != nil {
 		s.fail(c, err)
 		return
@@ -320,7 +320,7 @@ func (s *Server) remove(c *gin.Context, do func(context.Context, outbox.Act) err
 	if !s.delivers(c) {
 		return
 	}
-	act, err := s.act(c, c.Query("by"))
+	act, err := s.actor(c, c.Query("by"))
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -343,7 +343,7 @@ func (s *Server) enableEndpoint(c *gin.Context) {
 		By string `json:"by"`
 	}
 	s.change(c, &in, func(ctx context.Context) (outbox.Stored, outbox.Act, error) {
-		act, err := s.act(c, in.By)
+		act, err := s.actor(c, in.By)
 		if err != nil {
 			return outbox.Stored{}, act, err
 		}
@@ -367,7 +367,7 @@ func (s *Server) rotateSecret(c *gin.Context) {
 		Overlap *string `json:"overlap"`
 	}
 	s.change(c, &in, func(ctx context.Context) (outbox.Stored, outbox.Act, error) {
-		act, err := s.act(c, in.By)
+		act, err := s.actor(c, in.By)
 		errs := []error{err}
 		overlap, scheme := defaultOverlap, in.Scheme
 		if in.Overlap != nil {

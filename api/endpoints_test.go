@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -26,29 +25,17 @@ var (
 	_ DeliveryStore = (*pgstore.Store)(nil)
 )
 
-// send sends JSON, or nothing when body is "".
-func (p *peer) send(method, path, body string, headers ...string) (answer, string) {
+// sendText is send for an answer that is looked at as text.
+func (p *peer) sendText(method, path, body string, headers ...string) (a answer, text string) {
 	p.tb.Helper()
-	r, err := http.NewRequestWithContext(context.Background(), method, p.base+path, strings.NewReader(body))
-	require.NoError(p.tb, err)
-	if body != "" {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	for i := 0; i+1 < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
-	}
-	resp, err := p.Do(r)
-	require.NoError(p.tb, err)
-	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
-	require.NoError(p.tb, err)
-	return answer{resp.StatusCode, resp.Header}, string(got)
+	a = p.send(method, path, body, &text, headers...)
+	return a, text
 }
 
 // ok is send, for requests that must succeed; it decodes the answer.
 func (p *peer) ok(method, path, body string, headers ...string) map[string]any {
 	p.tb.Helper()
-	a, got := p.send(method, path, body, headers...)
+	a, got := p.sendText(method, path, body, headers...)
 	require.Less(p.tb, a.StatusCode, 300, "%s %s: %s", method, path, got)
 	out := map[string]any{}
 	if got != "" {
@@ -63,7 +50,7 @@ func serveDeliveries(t *testing.T, cfg func(*Config)) (*peer, *pgstore.Store) {
 	ctx := context.Background()
 	v, err := vault.Open(t.TempDir())
 	require.NoError(t, err)
-	store, err := pgstore.Open(ctx, eventstest.Database(t), pgstore.Config{Sealer: v})
+	store, err := pgstore.Open(ctx, eventstest.Database(t), pgstore.Config{Sealer: v, Signer: v})
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	require.NoError(t, store.Migrate(ctx))
@@ -99,17 +86,17 @@ func TestEndpoints(t *testing.T) {
 	// A retry gets the same, but no secret; another request under the key is told.
 	again := p.ok("POST", endpointsPath, create, "Idempotency-Key", "one")
 	assert.NotContains(t, again["issued"].([]any)[0], "secret") //nolint:forcetypeassert // the contract says so
-	a, body := p.send("POST", endpointsPath, strings.Replace(create, "10s", "11s", 1), "Idempotency-Key", "one")
+	a, body := p.sendText("POST", endpointsPath, strings.Replace(create, "10s", "11s", 1), "Idempotency-Key", "one")
 	assert.Equal(t, http.StatusUnprocessableEntity, a.StatusCode)
 	assert.Contains(t, body, "Idempotency-Key")
-	a, body = p.send("POST", endpointsPath, create)
+	a, body = p.sendText("POST", endpointsPath, create)
 	assert.Equal(t, http.StatusConflict, a.StatusCode)
 	assert.Contains(t, body, "there is an endpoint ioc already")
 
-	a, body = p.send("GET", endpointsPath+"/ioc", "")
+	a, body = p.sendText("GET", endpointsPath+"/ioc", "")
 	assert.Equal(t, `"1"`, a.Header.Get("ETag"))
 	assert.Contains(t, body, `"state":"idle"`)
-	_, list := p.send("GET", endpointsPath, "")
+	_, list := p.sendText("GET", endpointsPath, "")
 	for _, secret := range append(texts[:1:1], "s3cret") {
 		assert.NotContains(t, body, secret)
 		assert.NotContains(t, list, secret)
@@ -117,12 +104,12 @@ func TestEndpoints(t *testing.T) {
 
 	// What was shown may be sent back.
 	update := `{"by":"Lan","url":"https://ioc.example/hook2","signing":["v1","v1a"],"headers":{"Authorization":"<redacted>"}}`
-	a, body = p.send("PUT", endpointsPath+"/ioc", update, "If-Match", `"7"`)
+	a, body = p.sendText("PUT", endpointsPath+"/ioc", update, "If-Match", `"7"`)
 	assert.Equal(t, http.StatusPreconditionFailed, a.StatusCode, body)
 	changed := p.ok("PUT", endpointsPath+"/ioc", update, "If-Match", `"1"`)
 	assert.InDelta(t, 2, changed["version"], 0)
 	assert.Equal(t, "5m0s", changed["heartbeat"])
-	a, body = p.send("PUT", endpointsPath+"/ioc", `{"by":"Lan","url":"https://x.example/","headers":{"X-New":"<redacted>"}}`)
+	a, body = p.sendText("PUT", endpointsPath+"/ioc", `{"by":"Lan","url":"https://x.example/","headers":{"X-New":"<redacted>"}}`)
 	assert.Equal(t, http.StatusUnprocessableEntity, a.StatusCode)
 	assert.Contains(t, body, "headers.X-New")
 
@@ -130,34 +117,34 @@ func TestEndpoints(t *testing.T) {
 	fresh := rotated["issued"].([]any)[0].(map[string]any) //nolint:forcetypeassert // the contract says so
 	assert.NotEqual(t, texts[0], fresh["secret"])
 	assert.Len(t, rotated["secrets"], 3)
-	a, body = p.send("DELETE", endpointsPath+"/ioc/secrets/"+fresh["id"].(string)+"?by=Lan", "") //nolint:forcetypeassert // the contract says so
+	a, body = p.sendText("DELETE", endpointsPath+"/ioc/secrets/"+fresh["id"].(string)+"?by=Lan", "") //nolint:forcetypeassert // the contract says so
 	assert.Equal(t, http.StatusConflict, a.StatusCode, body)
-	old := issued[0].(map[string]any) //nolint:forcetypeassert // the contract says so
+	old := issued[0].(map[string]any)                                              //nolint:forcetypeassert // the contract says so
 	p.ok("DELETE", endpointsPath+"/ioc/secrets/"+old["id"].(string)+"?by=Lan", "") //nolint:forcetypeassert // the contract says so
 
 	off := p.ok("PUT", endpointsPath+"/ioc", `{"by":"Lan","enabled":false,"url":"https://ioc.example/hook2"}`)
 	assert.Equal(t, "admin", off["disabled_why"])
 	on := p.ok("POST", endpointsPath+"/ioc/enable", `{"by":"Lan"}`)
 	assert.Equal(t, true, on["enabled"])
-	a, _ = p.send("DELETE", endpointsPath+"/ioc", "")
+	a, _ = p.sendText("DELETE", endpointsPath+"/ioc", "")
 	assert.Equal(t, http.StatusUnprocessableEntity, a.StatusCode, "who?")
 	p.ok("DELETE", endpointsPath+"/ioc?by=Lan", "")
-	a, _ = p.send("GET", endpointsPath+"/ioc", "")
+	a, _ = p.sendText("GET", endpointsPath+"/ioc", "")
 	assert.Equal(t, http.StatusNotFound, a.StatusCode)
 }
 
 func TestEndpointProblemsAreAllTold(t *testing.T) {
 	t.Parallel()
 	p, _ := serveDeliveries(t, nil)
-	a, body := p.send("POST", endpointsPath, `{"by":"","name":"NO","url":"https://user:geheim@x.example/","timeout":"soon","allow_cidrs":["10.0.0.1"],
+	a, body := p.sendText("POST", endpointsPath, `{"by":"","name":"NO","url":"https://user:geheim@x.example/","timeout":"soon","allow_cidrs":["10.0.0.1"],
 		"filter":{"severity":"huge","schedule":"never"},"secret":"whsec_geheim"}`)
 	require.Equal(t, http.StatusUnprocessableEntity, a.StatusCode)
 	var got struct {
-		Errors []struct{ Field, Detail string }
+		Problems []struct{ Field, Detail string }
 	}
 	require.NoError(t, json.Unmarshal([]byte(body), &got))
 	var fields []string
-	for _, e := range got.Errors {
+	for _, e := range got.Problems {
 		fields = append(fields, e.Field)
 	}
 	assert.Subset(t, fields, []string{"by", "name", "url", "timeout", "allow_cidrs[0]", "secret"})
@@ -175,13 +162,13 @@ func TestEndpointProblemsAreAllTold(t *testing.T) {
 		if c.header != "" {
 			headers = []string{c.header, c.value}
 		}
-		a, body := p.send("POST", endpointsPath+"/x/enable", c.body, headers...)
+		a, body := p.sendText("POST", endpointsPath+"/x/enable", c.body, headers...)
 		assert.Contains(t, []int{403, 415, 422}, a.StatusCode, "%s: %s", name, body)
 	}
 	// One's own pages may.
-	a, _ = p.send("POST", endpointsPath+"/x/enable", `{"by":"Lan"}`, "Origin", p.base, "Sec-Fetch-Site", "same-origin")
+	a, _ = p.sendText("POST", endpointsPath+"/x/enable", `{"by":"Lan"}`, "Origin", p.base, "Sec-Fetch-Site", "same-origin")
 	assert.Equal(t, http.StatusNotFound, a.StatusCode)
-	a, body = serve(t, testConfig(t, newMemLog())).send("GET", endpointsPath, "")
+	a, body = serve(t, testConfig(t, newMemLog())).sendText("GET", endpointsPath, "")
 	assert.Equal(t, http.StatusNotFound, a.StatusCode)
 	assert.Contains(t, body, "delivers nothing")
 }
@@ -203,7 +190,7 @@ func TestTestDelivery(t *testing.T) {
 	assert.Len(t, sent.Secrets, 1, "it can sign")
 	log := p.ok("GET", "/api/v1/attempts?kind=test&endpoint=ioc", "")
 	require.Len(t, log["items"], 1)
-	a, _ := p.send("POST", endpointsPath+"/nobody/test", `{"by":"Lan"}`)
+	a, _ := p.sendText("POST", endpointsPath+"/nobody/test", `{"by":"Lan"}`)
 	assert.Equal(t, http.StatusNotFound, a.StatusCode)
 }
 
@@ -245,14 +232,14 @@ func TestDeliveries(t *testing.T) {
 	n, err := store.Backlog(ctx, "ioc")
 	require.NoError(t, err)
 	assert.Equal(t, int64(4), n)
-	a, body := p.send("POST", endpointsPath+"/ioc/replay", `{"by":"Lan","state":"all"}`)
+	a, body := p.sendText("POST", endpointsPath+"/ioc/replay", `{"by":"Lan","state":"all"}`)
 	assert.Equal(t, http.StatusUnprocessableEntity, a.StatusCode)
 	assert.Contains(t, body, `"field":"from"`)
 	for query, field := range map[string]string{
 		"/api/v1/attempts?outcome=x": "outcome", "/api/v1/attempts?event=1": "event", "/api/v1/attempts?limit=0": "limit", "/api/v1/attempts?a=b": "a",
 		"/api/v1/attempts?from=x": "from", "/api/v1/attempts?endpoint=a&endpoint=b": "endpoint", endpointsPath + "/ioc/deliveries?state=missing": "state",
 	} {
-		a, body := p.send("GET", query, "")
+		a, body := p.sendText("GET", query, "")
 		assert.Equal(t, http.StatusUnprocessableEntity, a.StatusCode, query)
 		assert.Contains(t, body, strconv.Quote(field), query)
 	}
@@ -267,7 +254,9 @@ func TestMediaLinks(t *testing.T) {
 	require.NoError(t, cfg.Media.WriteFile("2026/11/a.jpg", []byte(jpeg), 0o600))
 	cfg.MediaLinks = links
 	p := serve(t, cfg)
-	path := func(l MediaLinks, file string) string { return strings.TrimPrefix(l.URL(file), "https://xacam.example") }
+	path := func(l MediaLinks, file string) string {
+		return strings.TrimPrefix(l.URL(file), "https://xacam.example")
+	}
 	good := path(links, "2026/11/a.jpg")
 	a, body := p.get(good)
 	require.Equal(t, http.StatusOK, a.StatusCode)

@@ -56,6 +56,9 @@ func (l *memLog) commit(ev events.Event) events.Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ev.Sequence = int64(len(l.changes)) + 1
+	if ev.Step == "" {
+		ev.Step = events.Step(ev.State)
+	}
 	ev.ReceivedAt = ev.OccurredAt.Add(80 * time.Millisecond)
 	l.changes = append(l.changes, ev)
 	l.byID[ev.ID] = ev

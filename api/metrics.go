@@ -6,6 +6,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/xacam/xacam/events"
 )
 
 // Reasons for the end of a stream, the values of a label.
@@ -28,6 +30,8 @@ type metrics struct {
 	streamSent  prometheus.Counter
 	tailErrors  prometheus.Counter
 	unencodable prometheus.Counter
+	acknowledge prometheus.Histogram
+	verdicts    *prometheus.CounterVec // camera, rule, verdict
 }
 
 func newMetrics(reg prometheus.Registerer, routes []string) *metrics {
@@ -37,7 +41,7 @@ func newMetrics(reg prometheus.Registerer, routes []string) *metrics {
 			Name: "xacam_api_requests_total", Help: "Requests answered, by route and class of status.",
 		}, []string{"route", "status"}),
 		duration: f.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "xacam_api_request_duration_seconds", Help: "Time to answer a request; event streams are not in it.",
+			Name: "xacam_api_request_duration_seconds", Help: "Time to answer a request; event streams and the feed, which waits, are not in it.",
 			Buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 5, 10},
 		}, []string{"route"}),
 		streams: f.NewGauge(prometheus.GaugeOpts{
@@ -55,12 +59,19 @@ func newMetrics(reg prometheus.Registerer, routes []string) *metrics {
 		unencodable: f.NewCounter(prometheus.CounterOpts{
 			Name: "xacam_api_stream_unencodable_total", Help: "Events left out of streams because they have no JSON form.",
 		}),
+		acknowledge: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "xacam_event_acknowledge_seconds", Help: "Time from storing an event until somebody saw to it.",
+			Buckets: []float64{5, 10, 30, 60, 120, 300, 600, 1800, 3600, 3 * 3600, 12 * 3600},
+		}),
+		verdicts: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "xacam_event_verdicts_total", Help: "Events closed, by camera, rule and verdict.",
+		}, []string{"camera", "rule", "verdict"}),
 	}
 	for _, route := range append(routes, routeOther) {
 		for class := 2; class <= 5; class++ {
 			m.requests.WithLabelValues(route, statusClass(class*100))
 		}
-		if route != pathStream {
+		if route != pathStream && route != pathFeed {
 			m.duration.WithLabelValues(route)
 		}
 	}
@@ -75,8 +86,22 @@ func (m *metrics) answered(route string, status int, took time.Duration) {
 		route = routeOther
 	}
 	m.requests.WithLabelValues(route, statusClass(status)).Inc()
-	if route != pathStream {
+	if route != pathStream && route != pathFeed {
 		m.duration.WithLabelValues(route).Observe(took.Seconds())
+	}
+}
+
+// acted counts what a person did. Cameras and rules are those that are
+// configured; a rule's first verdict makes the counters of all.
+func (m *metrics) acted(a events.Action, done *events.Done) {
+	if done.Waited > 0 {
+		m.acknowledge.Observe(done.Waited.Seconds())
+	}
+	if e := &done.Event; a == events.ActionClose && e.Workflow.Verdict != nil {
+		for _, v := range events.Verdicts() {
+			m.verdicts.WithLabelValues(e.Source.ID, e.Rule.Name, v)
+		}
+		m.verdicts.WithLabelValues(e.Source.ID, e.Rule.Name, *e.Workflow.Verdict).Inc()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
@@ -20,11 +21,13 @@ const retryAfter = 5
 // problem is an RFC 9457 problem of type about:blank, with the field at fault
 // as an extension, and all of them where there are several.
 type problem struct {
-	Title  string         `json:"title"`
-	Status int            `json:"status"`
-	Detail string         `json:"detail,omitempty"`
-	Field  string         `json:"field,omitempty"`
-	Errors []fieldProblem `json:"errors,omitempty"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail,omitempty"`
+	Field  string `json:"field,omitempty"`
+	// Problems are all the fields at fault, where there are several; Field and
+	// Detail are the first.
+	Problems []fieldProblem `json:"problems,omitempty"`
 }
 
 type fieldProblem struct {
@@ -32,23 +35,24 @@ type fieldProblem struct {
 	Detail string `json:"detail"`
 }
 
-// fieldProblems finds every *events.FieldError that err joins or wraps.
-func fieldProblems(err error) []fieldProblem {
-	if f, ok := err.(*events.FieldError); ok { //nolint:errorlint // the tree is walked here
+// fieldProblems lists what was joined, each field once.
+func fieldProblems(err error) (out []fieldProblem) {
+	if f, ok := err.(*events.FieldError); ok { //nolint:errorlint // not what it wraps
 		return []fieldProblem{{f.Field, f.Reason}}
 	}
-	switch e := err.(type) { //nolint:errorlint // the tree is walked here
-	case interface{ Unwrap() error }:
-		return fieldProblems(e.Unwrap())
+	switch e := err.(type) { //nolint:errorlint // walks the tree itself
 	case interface{ Unwrap() []error }:
-		var out []fieldProblem
-		for _, one := range e.Unwrap() {
-			out = append(out, fieldProblems(one)...)
+		for _, inner := range e.Unwrap() {
+			for _, p := range fieldProblems(inner) {
+				if !slices.ContainsFunc(out, func(q fieldProblem) bool { return q.Field == p.Field }) {
+					out = append(out, p)
+				}
+			}
 		}
-		return out
-	default:
-		return nil
+	case interface{ Unwrap() error }:
+		out = fieldProblems(e.Unwrap())
 	}
+	return out
 }
 
 // refusal is a problem as an error: what the handlers themselves refuse.
@@ -70,7 +74,7 @@ func (s *Server) fail(c *gin.Context, err error) {
 	case isField:
 		p = problem{Status: http.StatusUnprocessableEntity, Field: field.Field, Detail: field.Reason}
 		if all := fieldProblems(err); len(all) > 1 {
-			p.Errors = all
+			p.Problems = all
 		}
 	case isRefusal:
 		p = problem{Status: ref.Status, Detail: ref.Detail}
@@ -78,6 +82,9 @@ func (s *Server) fail(c *gin.Context, err error) {
 		p = problem{Status: http.StatusNotFound, Detail: "there is nothing with this identifier"}
 	case errors.Is(err, events.ErrConflict):
 		p.Status = http.StatusConflict
+		if conflict, ok := errors.AsType[*events.ConflictError](err); ok {
+			p.Detail = conflict.Error()
+		}
 	case c.Request.Context().Err() != nil:
 		// The client has gone; nobody reads the answer.
 		p.Status = http.StatusServiceUnavailable

@@ -27,15 +27,16 @@ type eventQuery struct {
 	Filter events.Filter
 	Page   events.Page
 	After  int64 // of a stream; -1 when not given
+	Named  bool  // messages of a stream are named by their steps
 }
 
 // listParams and streamParams return the parameters that each route accepts.
 func listParams() []string {
-	return []string{"from", "to", "kind", "camera", "zone", "severity", "state", "before", "limit"}
+	return []string{"from", "to", "kind", "camera", "zone", "severity", "state", "workflow", "assignee", "before", "limit"}
 }
 
 func streamParams() []string {
-	return []string{"kind", "camera", "zone", "severity", "state", "after"}
+	return []string{"kind", "camera", "zone", "severity", "state", "after", "names"}
 }
 
 // parseEventQuery reads the query part of an address. It accepts only the
@@ -85,6 +86,10 @@ func (q *eventQuery) set(name string, values []string, kinds []events.Kind) (rea
 		f.Sources, reason = oneOf[string](values, nil, "the slug of a camera")
 	case "zone":
 		f.Zones, reason = oneOf[string](values, nil, "the name of a zone or line")
+	case "workflow":
+		f.Workflow, reason = oneOf(values, events.WorkflowStates(), "")
+	case "assignee":
+		f.Assignees, reason = oneOf[string](values, nil, "who events are assigned to")
 	default:
 		if len(values) != 1 {
 			return "must be given once"
@@ -112,6 +117,11 @@ func (q *eventQuery) setSingle(name, v string) (reason string) {
 		q.Page.Limit = n
 	case "after":
 		q.After, reason = parseSequence(v)
+	case "names":
+		if v != "change" && v != "step" {
+			return "must be change or step"
+		}
+		q.Named = v == "step"
 	}
 	return reason
 }

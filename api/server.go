@@ -18,6 +18,8 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/xacam/xacam/events"
 )
 
 // Addresses of the API, in the notation of the router.
@@ -30,6 +32,12 @@ const (
 	pathCameras  = "/api/v1/cameras"
 	pathCamera   = "/api/v1/cameras/:slug"
 	pathCounts   = "/api/v1/counts"
+	pathHistory  = "/api/v1/events/:id/history"
+	pathAudit    = "/api/v1/audit"
+	pathStats    = "/api/v1/stats/rules"
+	pathFeed     = "/api/v1/feed"
+	pathFeedKeys = "/api/v1/feed/keys"
+	pathFeedKey  = "/api/v1/feed/keys/:name"
 	pathBacktest = "/api/v1/rules/backtest"
 	pathMedia    = "/api/v1/media/:token"
 	pathOpenAPI  = "/api/v1/openapi.yaml"
@@ -72,6 +80,9 @@ type Server struct {
 	started atomic.Bool
 
 	backtests chan struct{} // one entry for each that runs
+	feeds     chan struct{} // one entry for each request of the feed
+	bell      bell          // rung when changes were committed
+	limiter   limiter       // of the feed
 }
 
 // New checks cfg and builds the routes. It starts nothing. A listener that is
@@ -86,8 +97,59 @@ func New(cfg Config) (*Server, error) {
 			return nil, err
 		}
 	}
-	s := &Server{cfg: cfg, backtests: make(chan struct{}, cfg.MaxBacktests)}
-	handlers := map[string]gin.HandlerFunc{
+	s := &Server{cfg: cfg, backtests: make(chan struct{}, cfg.MaxBacktests), feeds: make(chan struct{}, cfg.MaxFeeds)}
+	routes := s.routes()
+	paths := make([]string, 0, len(routes))
+	for _, r := range routes {
+		if !slices.Contains(paths, r.path) {
+			paths = append(paths, r.path)
+		}
+	}
+	s.metrics = newMetrics(cfg.Registry, paths)
+	s.tail = newTail(&s.cfg, s.metrics, s.frame)
+
+	gin.SetMode(gin.ReleaseMode)
+	s.engine = gin.New()
+	s.engine.HandleMethodNotAllowed = true
+	s.engine.RedirectTrailingSlash = false
+	s.engine.Use(s.measure, s.guard, s.secure, s.checkHost, s.checkOrigin)
+	for _, r := range routes {
+		s.engine.Handle(r.method, r.path, r.handle)
+	}
+	s.engine.NoRoute(func(c *gin.Context) {
+		s.fail(c, &refusal{Status: http.StatusNotFound, Detail: "there is no such address; " + pathOpenAPI + " lists them"})
+	})
+	s.engine.NoMethod(func(c *gin.Context) { // the router has set the header
+		s.fail(c, &refusal{Status: http.StatusMethodNotAllowed, Detail: "this address only answers to " + c.Writer.Header().Get("Allow")})
+	})
+	s.handler = outer(s.engine)
+	return s, nil
+}
+
+// route is one method of one address.
+type route struct {
+	method, path string
+	handle       gin.HandlerFunc
+}
+
+func (s *Server) routes() []route {
+	out := []route{
+		{http.MethodPost, pathBacktest, s.backtest},
+		{http.MethodPost, pathEndpoints, s.createEndpoint},
+		{http.MethodPut, pathEndpoint, s.putEndpoint},
+		{http.MethodDelete, pathEndpoint, s.deleteEndpoint},
+		{http.MethodPost, pathEndpointSecrets, s.rotateSecret},
+		{http.MethodDelete, pathEndpointSecret, s.deleteSecret},
+		{http.MethodPost, pathEndpointTest, s.testEndpoint},
+		{http.MethodPost, pathEndpointEnable, s.enableEndpoint},
+		{http.MethodPost, pathEndpointReplay, s.replay},
+		{http.MethodPost, pathFeedKeys, s.createFeedKey},
+		{http.MethodDelete, pathFeedKey, s.revokeFeedKey},
+	}
+	for _, a := range events.Actions() {
+		out = append(out, route{http.MethodPost, actionPath(a), s.act(a)})
+	}
+	for path, h := range map[string]gin.HandlerFunc{
 		pathIndex:    s.index,
 		pathEvents:   s.listEvents,
 		pathStream:   s.streamEvents,
@@ -98,70 +160,26 @@ func New(cfg Config) (*Server, error) {
 		pathCounts:   s.listCounts,
 		pathMedia:    s.getMedia,
 		pathOpenAPI:  s.getOpenAPI,
-		pathHealth:   s.getHealth,
-		pathReady:    s.getReady,
-		pathMetrics: gin.WrapH(promhttp.HandlerFor(cfg.Registry, promhttp.HandlerOpts{
-			ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError,
-		})),
+
 		pathEndpoints:          s.listEndpoints,
 		pathEndpoint:           s.getEndpoint,
 		pathEndpointDeliveries: s.listDeliveries,
 		pathAttempts:           s.listAttempts,
 		pathEventDeliveries:    s.listEventDeliveries,
+		pathHealth:             s.getHealth,
+		pathReady:              s.getReady,
+		pathHistory:            s.getHistory,
+		pathAudit:              s.listAudit,
+		pathStats:              s.listRuleStats,
+		pathFeed:               s.getFeed,
+		pathFeedKeys:           s.listFeedKeys,
+		pathMetrics: gin.WrapH(promhttp.HandlerFor(s.cfg.Registry, promhttp.HandlerOpts{
+			ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError,
+		})),
+	} {
+		out = append(out, route{http.MethodGet, path, h})
 	}
-	changes := s.changes()
-	var routes []string
-	for path := range handlers {
-		routes = append(routes, path)
-	}
-	for _, r := range changes {
-		if !slices.Contains(routes, r.path) {
-			routes = append(routes, r.path)
-		}
-	}
-	s.metrics = newMetrics(cfg.Registry, routes)
-	s.tail = newTail(&s.cfg, s.metrics, s.frame)
-
-	gin.SetMode(gin.ReleaseMode)
-	s.engine = gin.New()
-	s.engine.HandleMethodNotAllowed = true
-	s.engine.RedirectTrailingSlash = false
-	s.engine.Use(s.measure, s.guard, s.secure, s.checkHost, s.checkOrigin)
-	for path, h := range handlers {
-		s.engine.GET(path, h)
-	}
-	for _, r := range changes {
-		s.engine.Handle(r.method, r.path, r.handle)
-	}
-	s.engine.NoRoute(func(c *gin.Context) {
-		s.fail(c, &refusal{Status: http.StatusNotFound, Detail: "there is no such address; " + pathOpenAPI + " lists them"})
-	})
-	s.engine.NoMethod(func(c *gin.Context) {
-		s.fail(c, &refusal{Status: http.StatusMethodNotAllowed, Detail: "this address only answers to " + c.Writer.Header().Get("Allow")})
-	})
-	s.handler = outer(s.engine)
-	return s, nil
-}
-
-// route is an address that does something.
-type route struct {
-	method, path string
-	handle       gin.HandlerFunc
-}
-
-// changes lists what is not a GET.
-func (s *Server) changes() []route {
-	return []route{
-		{http.MethodPost, pathBacktest, s.backtest},
-		{http.MethodPost, pathEndpoints, s.createEndpoint},
-		{http.MethodPut, pathEndpoint, s.putEndpoint},
-		{http.MethodDelete, pathEndpoint, s.deleteEndpoint},
-		{http.MethodPost, pathEndpointSecrets, s.rotateSecret},
-		{http.MethodDelete, pathEndpointSecret, s.deleteSecret},
-		{http.MethodPost, pathEndpointTest, s.testEndpoint},
-		{http.MethodPost, pathEndpointEnable, s.enableEndpoint},
-		{http.MethodPost, pathEndpointReplay, s.replay},
-	}
+	return out
 }
 
 // Handler returns the root handler. Event streams answer 503 unless Run is
@@ -195,7 +213,7 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	if s.cfg.Watch != nil {
 		g.Go(func() error {
-			if err := s.cfg.Watch(ctx, s.tail.wake); err != nil && ctx.Err() == nil {
+			if err := s.cfg.Watch(ctx, s.wake); err != nil && ctx.Err() == nil {
 				s.cfg.Log.WarnContext(ctx, "event streams are not woken any more, polling", "err", err)
 			}
 			return nil
@@ -220,13 +238,19 @@ func (s *Server) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// wake tells everybody who waits for changes.
+func (s *Server) wake() {
+	s.tail.wake()
+	s.bell.ring()
+}
+
 // index lists the addresses.
 func (s *Server) index(c *gin.Context) {
 	s.writeJSON(c, http.StatusOK, map[string]any{
 		"name": "xacam",
 		"addresses": map[string]string{
 			"openapi": pathOpenAPI, "events": pathEvents, "stream": pathStream, "cameras": pathCameras, "counts": pathCounts,
-			"endpoints": pathEndpoints, "attempts": pathAttempts,
+			"endpoints": pathEndpoints, "attempts": pathAttempts, "feed": pathFeed, "audit": pathAudit, "stats": pathStats,
 			"health": pathHealth, "ready": pathReady, "metrics": pathMetrics,
 		},
 	})

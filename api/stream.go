@@ -19,11 +19,12 @@ const retryMS = 3000
 // endTimeout is how long a stream may take to be told of the shutdown.
 const endTimeout = 200 * time.Millisecond
 
-// frame returns ev as one message of a stream, nil when it has no JSON form.
+// frame returns ev as one message of a stream without its name, which
+// messageName gives; nil when it has no JSON form.
 func (s *Server) frame(ev *events.Event) []byte {
 	b := append(make([]byte, 0, 1024), "id: "...)
 	b = strconv.AppendInt(b, ev.Sequence, 10)
-	b = append(b, "\nevent: change\ndata: "...)
+	b = append(b, "\ndata: "...)
 	b, err := s.encodeEvent(b, ev) // one line
 	if err != nil {
 		s.metrics.unencodable.Inc()
@@ -31,6 +32,15 @@ func (s *Server) frame(ev *events.Event) []byte {
 		return nil
 	}
 	return append(b, "\n\n"...)
+}
+
+// messageName returns the line that names a message: the same for all, as
+// clients know it from the beginning, or the step for those that ask for it.
+func messageName(ev *events.Event, named bool) []byte {
+	if named && ev.Step != "" {
+		return []byte("event: " + string(ev.Step) + "\n")
+	}
+	return []byte("event: change\n")
 }
 
 // streamEvents sends changes as server-sent events (WHATWG HTML, 9.2) from a
@@ -59,7 +69,7 @@ func (s *Server) streamEvents(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	err = s.follow(c.Request.Context(), out, &q.Filter, position)
+	err = s.follow(c.Request.Context(), out, &q, position)
 	if errors.Is(err, errStopped) {
 		// The end of the answer must not wait for a client that reads nothing.
 		_ = out.rc.SetWriteDeadline(time.Now().Add(endTimeout))
@@ -99,8 +109,9 @@ func (s *Server) startPosition(c *gin.Context, after int64) (int64, error) {
 // errStopped ends a stream because the server ends.
 var errStopped = errors.New("server stopped")
 
-// follow writes every change after position that f selects.
-func (s *Server) follow(ctx context.Context, out *streamWriter, f *events.Filter, position int64) error {
+// follow writes every change after position that q selects.
+func (s *Server) follow(ctx context.Context, out *streamWriter, q *eventQuery, position int64) error {
+	f := &q.Filter
 	// The position at once, so that a client that loses its very first
 	// connection comes back to the right place.
 	if err := out.write(fmt.Appendf(nil, "retry: %d\nid: %d\n\n", retryMS, position)); err != nil {
@@ -118,7 +129,7 @@ func (s *Server) follow(ctx context.Context, out *streamWriter, f *events.Filter
 		for _, e := range v.entries {
 			position = e.sequence()
 			if len(e.frame) > 0 && matches(f, e.event) {
-				if err := out.append(e.frame); err != nil {
+				if err := out.append(messageName(e.event, q.Named), e.frame); err != nil {
 					return err
 				}
 				told = position
@@ -272,12 +283,14 @@ func (w *streamWriter) arm() error {
 	return nil
 }
 
-func (w *streamWriter) append(b []byte) error {
+func (w *streamWriter) append(parts ...[]byte) error {
 	if err := w.arm(); err != nil {
 		return err
 	}
-	if _, err := w.w.Write(b); err != nil {
-		return slow(err)
+	for _, b := range parts {
+		if _, err := w.w.Write(b); err != nil {
+			return slow(err)
+		}
 	}
 	return nil
 }

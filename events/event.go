@@ -175,6 +175,9 @@ type Event struct {
 	Attributes map[string]any
 	Evidence   []EvidenceRef
 	Workflow   Workflow
+	// Step is what the change was about of which the event is shown, where it was
+	// read from the log of changes; "" elsewhere.
+	Step Step
 }
 
 // Key returns the key of the signals that keep the event alive.
@@ -240,6 +243,8 @@ type Filter struct {
 	Zones      []string
 	Severities []Severity
 	States     []State
+	Workflow   []string // of WorkflowStates
+	Assignees  []string
 }
 
 // Page asks for one page of a list, newest first.

@@ -15,7 +15,6 @@ import (
 
 	"github.com/xacam/xacam/events/pgcluster"
 	"github.com/xacam/xacam/events/pgstore"
-	"github.com/xacam/xacam/events/schedule"
 	"github.com/xacam/xacam/events/vault"
 	"github.com/xacam/xacam/vision/camera"
 )
@@ -40,7 +39,7 @@ func newApplyCommand() *cobra.Command {
 				fmt.Fprintf(cmd.OutOrStdout(), "%d cameras and %d endpoints are valid; nothing was changed\n", len(files.cameras), len(files.endpoints))
 				return nil
 			}
-			return withStore(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store) error {
+			return withKeys(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store, _ *vault.Vault) error {
 				if len(files.cameras) > 0 {
 					if err := applyCameras(ctx, s, files.cameras, prune, cmd.OutOrStdout()); err != nil {
 						return err
@@ -152,7 +151,7 @@ func newExportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withStore(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store) error {
+			return withKeys(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store, _ *vault.Vault) error {
 				text, err := exportAll(ctx, s, slugs, !redact)
 				if err != nil {
 					return err
@@ -275,7 +274,23 @@ func newMigrateCommand() *cobra.Command {
 
 // withStore calls do with the migrated database: the configured one, the
 // private one of a running server, or else the private one started for this.
-func withStore(ctx context.Context, cfg *Config, stderr io.Writer, do func(context.Context, *pgstore.Store) error) (err error) {
+func withStore(ctx context.Context, cfg *Config, stderr io.Writer, do func(context.Context, *pgstore.Store) error) error {
+	return openStore(ctx, cfg, stderr, nil, do)
+}
+
+// withKeys is withStore for what is written into the audit chain, or checked in
+// it: it needs the data folder of the server too.
+func withKeys(ctx context.Context, cfg *Config, stderr io.Writer, do func(context.Context, *pgstore.Store, *vault.Vault) error) error {
+	keys, err := openVault(cfg)
+	if err != nil {
+		return err
+	}
+	return openStore(ctx, cfg, stderr, keys, func(ctx context.Context, s *pgstore.Store) error { return do(ctx, s, keys) })
+}
+
+func openStore(
+	ctx context.Context, cfg *Config, stderr io.Writer, keys *vault.Vault, do func(context.Context, *pgstore.Store) error,
+) (err error) {
 	log := LogConfig{Level: "warn", Format: "text"}.logger(stderr)
 	dsn := cfg.Database.DSN.Reveal()
 	if dsn == "" {
@@ -300,13 +315,11 @@ func withStore(ctx context.Context, cfg *Config, stderr io.Writer, do func(conte
 			}
 		}
 	}
-	keys, err := openKeys(cfg.Data)
-	if err != nil {
-		return err
+	sc := pgstore.Config{Log: log, Calendar: cfg.calendar()}
+	if keys != nil { // else the interfaces would not be nil
+		sc.Sealer, sc.Signer = keys, keys
 	}
-	s, err := pgstore.Open(ctx, dsn, pgstore.Config{
-		Log: log, Sealer: keys, Calendar: schedule.Calendar{Location: cfg.location, Holidays: cfg.holidays},
-	})
+	s, err := pgstore.Open(ctx, dsn, sc)
 	if err != nil {
 		return usagef("database.dsn: %w", err)
 	}
@@ -318,14 +331,6 @@ func withStore(ctx context.Context, cfg *Config, stderr io.Writer, do func(conte
 		return err
 	}
 	return do(ctx, s)
-}
-
-// openKeys opens the server's keys, and makes them with a new data folder.
-func openKeys(data string) (*vault.Vault, error) {
-	if err := makeDataDir(data); err != nil {
-		return nil, err
-	}
-	return vault.Open(keyDir(data))
 }
 
 // newCluster returns the private database of a data folder, not started.

@@ -34,6 +34,7 @@ var imports = map[string][]string{
 	"events/wire":      {"events"},
 	"events/evidence":  {"events"},
 	"events/outbox":    {"events", "events/schedule"},
+	"events/audit":     {"events"},
 	"events/vault":     {},
 	"vision":           {"streams/media", "vision/geom"},
 
@@ -60,9 +61,9 @@ var imports = map[string][]string{
 	"vision/tracklog":  {"vision", "vision/geom"},
 
 	// Level 3: where things meet.
-	"api":              {"events", "events/outbox", "events/wire"},
+	"api":              {"events", "events/audit", "events/outbox", "events/wire"},
 	"events/pgcluster": {},
-	"events/pgstore":   {"events", "events/evidence", "events/outbox", "events/schedule"},
+	"events/pgstore":   {"events", "events/audit", "events/evidence", "events/outbox", "events/schedule"},
 	"vision/backtest": {
 		"events", "events/lifecycle", "events/schedule", "vision", "vision/behaviour", "vision/camera", "vision/tracklog",
 	},

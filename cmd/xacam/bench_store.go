@@ -20,6 +20,7 @@ import (
 	"github.com/xacam/xacam/events"
 	"github.com/xacam/xacam/events/outbox"
 	"github.com/xacam/xacam/events/pgstore"
+	"github.com/xacam/xacam/events/vault"
 )
 
 func newBenchStoreCommand() *cobra.Command {
@@ -112,7 +113,7 @@ func benchStore(cmd *cobra.Command, o benchStoreOptions) (res *benchStoreResult,
 	}
 	res = &benchStoreResult{Cores: runtime.NumCPU()}
 	log := cmd.ErrOrStderr()
-	err = withStore(cmd.Context(), cfg, log, func(ctx context.Context, s *pgstore.Store) error {
+	err = withKeys(cmd.Context(), cfg, log, func(ctx context.Context, s *pgstore.Store, _ *vault.Vault) error {
 		for n, endpoints := range []int{0, 1, 3} {
 			for _, batch := range slices.Compact([]int{1, o.batch}) {
 				c, err := benchCommits(ctx, s, endpoints, batch, n, time.Duration(o.seconds)*time.Second)

@@ -125,6 +125,11 @@ func (c *Config) modelDir() string {
 	return modelDir(c.Data)
 }
 
+// calendar is the clock of schedules.
+func (c *Config) calendar() schedule.Calendar {
+	return schedule.Calendar{Location: c.location, Holidays: c.holidays}
+}
+
 var communeCode = regexp.MustCompile(`^[0-9]{5}$`)
 
 func (c *Config) validate() error {

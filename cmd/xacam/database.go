@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,7 +10,9 @@ import (
 	"time"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/audit"
 	"github.com/xacam/xacam/events/evidence"
+	"github.com/xacam/xacam/events/outbox"
 	"github.com/xacam/xacam/events/pgstore"
 )
 
@@ -197,6 +200,78 @@ func (d *database) Bytes(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	return d.store.Bytes(ctx)
+}
+
+// Act implements api.WorkflowStore.
+func (d *database) Act(ctx context.Context, r events.WorkflowRequest) (events.Done, error) {
+	if err := d.gate(); err != nil {
+		return events.Done{}, err
+	}
+	return d.store.Act(ctx, r)
+}
+
+// History implements api.WorkflowStore.
+func (d *database) History(ctx context.Context, id string) ([]audit.Moment, error) {
+	if err := d.gate(); err != nil {
+		return nil, err
+	}
+	return d.store.History(ctx, id)
+}
+
+// Audit implements api.AuditReader.
+func (d *database) Audit(ctx context.Context, f audit.Filter, p audit.Page) ([]audit.Entry, error) {
+	if err := d.gate(); err != nil {
+		return nil, err
+	}
+	return d.store.Audit(ctx, f, p)
+}
+
+// RuleStats implements api.StatsReader.
+func (d *database) RuleStats(ctx context.Context, from, to time.Time) ([]events.RuleStats, error) {
+	if err := d.gate(); err != nil {
+		return nil, err
+	}
+	return d.store.RuleStats(ctx, from, to)
+}
+
+// Feed implements api.FeedStore.
+func (d *database) Feed(ctx context.Context, key outbox.FeedKey, after int64, limit int) (outbox.FeedPage, error) {
+	if err := d.gate(); err != nil {
+		return outbox.FeedPage{}, err
+	}
+	return d.store.Feed(ctx, key, after, limit)
+}
+
+// UseFeedKey implements api.FeedStore.
+func (d *database) UseFeedKey(ctx context.Context, hash [sha256.Size]byte) (outbox.FeedKey, error) {
+	if err := d.gate(); err != nil {
+		return outbox.FeedKey{}, err
+	}
+	return d.store.UseFeedKey(ctx, hash)
+}
+
+// FeedKeys implements api.FeedStore.
+func (d *database) FeedKeys(ctx context.Context) ([]outbox.FeedKey, error) {
+	if err := d.gate(); err != nil {
+		return nil, err
+	}
+	return d.store.FeedKeys(ctx)
+}
+
+// CreateFeedKey implements api.FeedStore.
+func (d *database) CreateFeedKey(ctx context.Context, by string, k outbox.FeedKey) error {
+	if err := d.gate(); err != nil {
+		return err
+	}
+	return d.store.CreateFeedKey(ctx, by, k)
+}
+
+// RevokeFeedKey implements api.FeedStore.
+func (d *database) RevokeFeedKey(ctx context.Context, by, name string) error {
+	if err := d.gate(); err != nil {
+		return err
+	}
+	return d.store.RevokeFeedKey(ctx, by, name)
 }
 
 // Watch calls wake soon after changes of a topic, once the schema is there,

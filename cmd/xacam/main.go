@@ -82,6 +82,7 @@ func newRoot() *cobra.Command {
 		newDemoCommand(), newServeCommand(), newReplayCommand(), newProbeCommand(), newSimCommand(),
 		newDetectCommand(), newTrackCommand(), newBacktestCommand(), newEvalCommand(), newBenchCommand(), newModelsCommand(),
 		newApplyCommand(), newExportCommand(), newCheckConfigCommand(), newMigrateCommand(), newFsckCommand(),
+		newAuditCommand(), newFeedKeyCommand(),
 	)
 	return root
 }

@@ -23,7 +23,6 @@ import (
 	"github.com/xacam/xacam/events/evidence"
 	"github.com/xacam/xacam/events/pgcluster"
 	"github.com/xacam/xacam/events/pgstore"
-	"github.com/xacam/xacam/events/schedule"
 	"github.com/xacam/xacam/events/spool"
 	"github.com/xacam/xacam/events/tally"
 	"github.com/xacam/xacam/events/vault"
@@ -198,7 +197,7 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 		record: newRecorder(store, s.spool.Submit, s.log), counted: s.tally.Add, tracks: tracks, now: time.Now, log: s.log,
 	}
 	pl := &planner{
-		commune: s.cfg.Commune.Code, model: s.cfg.Inference.Model, calendar: schedule.Calendar{Location: s.cfg.location, Holidays: s.cfg.holidays},
+		commune: s.cfg.Commune.Code, model: s.cfg.Inference.Model, calendar: s.cfg.calendar(),
 		detectors: s.detectors, faulty: make(map[string]time.Time), now: time.Now,
 	}
 	s.manager = newManager(s.db, pl, d, func() int { return s.spool.Status().Disk }, filepath.Join(s.cfg.Data, "cameras.json"))
@@ -260,12 +259,10 @@ func (s *server) openDatabase(ctx context.Context) error {
 		dsn, wait = s.cluster.DSN(), s.cluster.Ready
 	}
 	var err error
-	if s.keys, err = vault.Open(keyDir(s.cfg.Data)); err != nil {
+	if s.keys, err = openVault(s.cfg); err != nil {
 		return err
 	}
-	s.store, err = pgstore.Open(ctx, dsn, pgstore.Config{
-		Log: s.log, Sealer: s.keys, Calendar: schedule.Calendar{Location: s.cfg.location, Holidays: s.cfg.holidays},
-	})
+	s.store, err = pgstore.Open(ctx, dsn, pgstore.Config{Log: s.log, Sealer: s.keys, Signer: s.keys, Calendar: s.cfg.calendar()})
 	if err != nil {
 		return usagef("database.dsn: %w", err)
 	}
@@ -280,7 +277,7 @@ func (s *server) newAPI() (*api.Server, error) {
 	}
 	s.media = root
 	cfg := api.Config{
-		Events: s.db, Cameras: s.manager, Counts: s.db, Media: root, Listener: s.listener,
+		Events: s.db, Cameras: s.manager, Counts: s.db, Workflow: s.db, Audit: s.db, Stats: s.db, Feed: s.db, Media: root, Listener: s.listener,
 		Watch:  func(ctx context.Context, wake func()) error { return s.db.Watch(ctx, pgstore.EventChanges, wake) },
 		Health: s.health, Registry: s.registry, Log: s.log, Location: s.cfg.location,
 		Kinds: append(behaviour.Kinds(), events.KindCameraOffline, events.KindDeliveryFailing, events.KindStorageLow),

@@ -46,7 +46,8 @@ func seed(tb testing.TB, dsn string, n int) {
 				'Một người ở trong vùng «san-cho» lúc 22:14, ngoài giờ cho phép.', 'A person is in the zone at a forbidden time.', '{}'
 			FROM u
 		), c AS (
-			INSERT INTO event_change SELECT i + 1, id, at, CASE WHEN done THEN 'cleared' ELSE 'raised' END, at FROM u
+			INSERT INTO event_change (sequence, event_id, occurred_at, state, step, committed_at)
+			SELECT i + 1, id, at, CASE WHEN done THEN 'cleared' ELSE 'raised' END, CASE WHEN done THEN 'cleared' ELSE 'raised' END, at FROM u
 		)
 		INSERT INTO evidence SELECT id, 0, 'snapshot', 'cam/' || i || '.jpg', repeat('0a', 32), 150000 FROM u
 	$$`))

@@ -58,11 +58,6 @@ type endpointRow struct {
 	unreadable error
 }
 
-// querier is a pool or a transaction.
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
-
 // endpoints reads endpoints with their valid secrets, newest secret first.
 func (s *Store) endpoints(ctx context.Context, q querier, where string, args pgx.StrictNamedArgs) ([]endpointRow, error) {
 	rows, err := q.Query(ctx, `
@@ -189,8 +184,11 @@ func requestOf(e *outbox.Endpoint) any {
 // given and not there yet are added, the others stay.
 func (s *Store) ReplaceEndpoints(ctx context.Context, list []outbox.Endpoint, prune bool, act outbox.Act) (stored []outbox.Stored, deleted []string, err error) {
 	list = slices.SortedFunc(slices.Values(list), func(a, b outbox.Endpoint) int { return strings.Compare(a.Name, b.Name) })
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = s.transact(ctx, func(tx pgx.Tx) error {
 		stored, deleted = nil, nil
+		if err := lockAudit(ctx, tx); err != nil {
+			return err
+		}
 		keep := []string{}
 		for _, e := range list {
 			st, err := s.putEndpoint(ctx, tx, e, act)

@@ -27,9 +27,31 @@ type change struct {
 }
 
 // auditIn remembers a change in the transaction that makes it.
-func (s *Store) auditIn(ctx context.Context, _ pgx.Tx, c change) error {
-	s.cfg.Log.InfoContext(ctx, "endpoint changed", "endpoint", c.endpoint, "action", c.action, "by", c.by)
-	return nil
+func (s *Store) auditIn(ctx context.Context, tx pgx.Tx, c change) error {
+	e, err := newEntry(c.by, c.action, "endpoint:"+c.endpoint, "", c.detail)
+	if err == nil {
+		_, err = s.appendAudit(ctx, tx, e)
+	}
+	return err
+}
+
+// lockAudit takes what appendAudit will take. Whoever changes rows of endpoint
+// in a way that queueing a delivery waits for must do so first: see the order of
+// locks at appendAudit.
+func lockAudit(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, "SELECT 1 FROM audit_head FOR UPDATE")
+	return err
+}
+
+// transact runs do in a transaction, and again when that lost against another
+// one.
+func (s *Store) transact(ctx context.Context, do func(tx pgx.Tx) error) error {
+	for attempt := 1; ; attempt++ {
+		err := pgx.BeginFunc(ctx, s.pool, do)
+		if !collided(err) || attempt == maxAttempts {
+			return err
+		}
+	}
 }
 
 // answer is what is remembered of an act: no secrets.
@@ -95,7 +117,10 @@ func (s *Store) changeEndpoint(
 	if err != nil {
 		return st, classify(action, err)
 	}
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = s.transact(ctx, func(tx pgx.Tx) error {
+		if err := lockAudit(ctx, tx); err != nil {
+			return err
+		}
 		done, err := claim(ctx, tx, act.Key, what)
 		if err != nil {
 			return err
@@ -127,7 +152,10 @@ func (s *Store) changeEndpoint(
 // DeleteEndpoint removes an endpoint, its secrets and what waits for it. The
 // log of attempts stays.
 func (s *Store) DeleteEndpoint(ctx context.Context, name string, act outbox.Act) error {
-	return classify("delete endpoint "+name, pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	return classify("delete endpoint "+name, s.transact(ctx, func(tx pgx.Tx) error {
+		if err := lockAudit(ctx, tx); err != nil {
+			return err
+		}
 		tag, err := tx.Exec(ctx, "DELETE FROM endpoint WHERE name = @name AND (@version::int = 0 OR version = @version::int)",
 			pgx.StrictNamedArgs{"name": name, "version": act.Version})
 		if err != nil {
@@ -316,7 +344,10 @@ func (s *Store) lockEndpoint(ctx context.Context, tx pgx.Tx, name string, act ou
 // DeleteSecret revokes a secret at once. The last one of a scheme that the
 // endpoint signs with is kept: an error wraps events.ErrConflict.
 func (s *Store) DeleteSecret(ctx context.Context, name, id string, act outbox.Act) error {
-	return classify("delete a secret of endpoint "+name, pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	return classify("delete a secret of endpoint "+name, s.transact(ctx, func(tx pgx.Tx) error {
+		if err := lockAudit(ctx, tx); err != nil {
+			return err
+		}
 		e, err := s.lockEndpoint(ctx, tx, name, act)
 		if err != nil {
 			return err

@@ -1,7 +1,9 @@
 package pgstore_test
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/audit"
 	"github.com/xacam/xacam/events/outbox"
 	"github.com/xacam/xacam/events/outbox/outboxtest"
 	"github.com/xacam/xacam/events/pgstore"
@@ -359,4 +362,48 @@ func TestPruneDeliveries(t *testing.T) {
 	list, err := s.Pending(ctx, "ioc", outbox.LaneReplay, 0, 10)
 	require.NoError(t, err)
 	assert.Equal(t, outbox.MessageID(a.ID, events.StepRaised, 1), list[0].Message.ID)
+}
+
+// TestEndpointsAreAudited: whatever is done to an endpoint is in the chain, with
+// who did it and without secrets, and the chain verifies.
+func TestEndpointsAreAudited(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s, _ := openSealed(t)
+	first := addEndpoint(t, s, outboxtest.Endpoint("ioc")).Issued[0]
+	e := outboxtest.Endpoint("ioc")
+	e.Rate, e.Headers = 3, map[string]string{"X-Key": "geheim"}
+	_, err := s.UpdateEndpoint(ctx, e, by)
+	require.NoError(t, err)
+	_, err = s.UpdateEndpoint(ctx, e, by) // changes nothing
+	require.NoError(t, err)
+	_, err = s.RotateSecret(ctx, "ioc", "v1", nil, time.Hour, by)
+	require.NoError(t, err)
+	require.NoError(t, s.DeleteSecret(ctx, "ioc", first.ID, by))
+	require.NoError(t, s.Commit(ctx, changes(outboxtest.Raised(1, events.SeverityLow))))
+	settleAll(t, s)
+	_, err = s.Replay(ctx, "ioc", outbox.Replay{Sequences: []int64{1}, Preview: true}, by)
+	require.NoError(t, err)
+	_, err = s.Replay(ctx, "ioc", outbox.Replay{Sequences: []int64{1}}, by)
+	require.NoError(t, err)
+	epoch, err := s.Lease(ctx, "ioc", "me", time.Minute)
+	require.NoError(t, err)
+	require.NoError(t, s.Settle(ctx, outbox.Settlement{Endpoint: "ioc", Epoch: epoch, Disable: "gone"}))
+	_, err = s.EnableEndpoint(ctx, "ioc", by)
+	require.NoError(t, err)
+	require.NoError(t, s.DeleteEndpoint(ctx, "ioc", by))
+	list, err := s.Audit(ctx, audit.Filter{}, audit.Page{Limit: 100})
+	require.NoError(t, err)
+	slices.SortFunc(list, func(a, b audit.Entry) int { return cmp.Compare(a.Number, b.Number) })
+	var actions []string
+	for _, x := range list {
+		actions = append(actions, x.Actor+" "+x.Action)
+		assert.Equal(t, "endpoint:ioc", x.Subject)
+		assert.NotContains(t, x.Detail, "geheim")
+		assert.NotContains(t, x.Detail, strings.TrimPrefix(first.Text, "whsec_"))
+	}
+	assert.Equal(t, []string{
+		"Lan endpoint.create", "Lan endpoint.update", "Lan endpoint.secret.rotate", "Lan endpoint.secret.delete", "Lan endpoint.replay",
+		"system endpoint.disable", "Lan endpoint.enable", "Lan endpoint.delete",
+	}, actions)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -60,6 +61,9 @@ func (s *Store) enqueue(ctx context.Context, tx pgx.Tx, at time.Time, changes []
 	if err != nil || len(listeners) == 0 {
 		return err
 	}
+	if err := recall(ctx, tx, changes); err != nil {
+		return err
+	}
 	var m messages
 	for _, l := range listeners {
 		matcher := s.matcher(ctx, l)
@@ -72,6 +76,52 @@ func (s *Store) enqueue(ctx context.Context, tx pgx.Tx, at time.Time, changes []
 		}
 	}
 	return m.write(ctx, tx, at)
+}
+
+// recall fills in what the store knows better than who tells of a cleared event:
+// when it was first stored, and what people did with it since.
+func recall(ctx context.Context, tx pgx.Tx, changes []said) error {
+	var ids [][16]byte
+	from, to := changes[0].event.OccurredAt, changes[0].event.OccurredAt
+	for i := range changes {
+		e := &changes[i].event
+		id, err := parseID(e.ID)
+		if err != nil {
+			return &refusedError{err.Error()}
+		}
+		ids = append(ids, id)
+		if e.OccurredAt.Before(from) {
+			from = e.OccurredAt
+		}
+		if e.OccurredAt.After(to) {
+			to = e.OccurredAt
+		}
+	}
+	rows, err := tx.Query(ctx, `SELECT id, received_at, workflow_state, assignee, verdict FROM event
+		WHERE id = ANY(@ids) AND occurred_at >= @from AND occurred_at < @to`,
+		pgx.StrictNamedArgs{"ids": ids, "from": from.Add(-time.Second), "to": to.Add(time.Second)})
+	if err != nil {
+		return err
+	}
+	type known struct {
+		receivedAt time.Time
+		workflow   events.Workflow
+	}
+	byID := make(map[string]known)
+	var id [16]byte
+	var receivedAt time.Time
+	var state string
+	var assignee, verdict *string
+	_, err = pgx.ForEachRow(rows, []any{&id, &receivedAt, &state, &assignee, &verdict}, func() error {
+		byID[formatID(id)] = known{receivedAt.UTC(), events.Workflow{State: state, Assignee: assignee, Verdict: verdict}}
+		return nil
+	})
+	for i := range changes {
+		if k, ok := byID[strings.ToLower(changes[i].event.ID)]; ok {
+			changes[i].event.ReceivedAt, changes[i].event.Workflow = k.receivedAt, k.workflow
+		}
+	}
+	return err
 }
 
 // matcher returns the endpoint's filter, made once for each version. A filter

@@ -178,10 +178,12 @@ func conditions(f events.Filter) query {
 		name, one, each, any string
 		values               []string
 	}{
+		{"assignee", "e.assignee = @assignee", "e.assignee = value", "e.assignee = ANY(@assignee::text[])", f.Assignees},
 		{"source", "e.source_id = @source", "e.source_id = value", "e.source_id = ANY(@source::text[])", f.Sources},
 		{"kind", "e.kind = @kind", "e.kind = value", "e.kind = ANY(@kind::text[])", texts(f.Kinds)},
 		{"zone", "e.zone = @zone", "e.zone = value", "e.zone = ANY(@zone::text[])", f.Zones},
 		{"severity", "e.severity = @severity", "e.severity = value", "e.severity = ANY(@severity::text[])", texts(f.Severities)},
+		{"workflow", "e.workflow_state = @workflow", "e.workflow_state = value", "e.workflow_state = ANY(@workflow::text[])", f.Workflow},
 		{"state", "e.state = @state", "", "e.state = ANY(@state::text[])", texts(f.States)},
 	} {
 		values := slices.Compact(slices.Sorted(slices.Values(c.values)))
@@ -210,70 +212,6 @@ func texts[T ~string](values []T) []string {
 	return out
 }
 
-// ChangesSince returns the changes after a sequence number, oldest first, at
-// most limit (1 to 500) of them. Each event is shown as of that change: its
-// Sequence is the change's, and a raised change of an event that has cleared
-// since has state raised and no ClearedAt. Numbers become visible in their
-// order and without gaps: a reader that goes on from the last number it saw
-// misses nothing.
-func (s *Store) ChangesSince(ctx context.Context, sequence int64, limit int) ([]events.Event, error) {
-	const attempted = "read changes"
-	rows, err := s.pool.Query(ctx, `
-		SELECT sequence, event_id, occurred_at, state FROM event_change
-		WHERE sequence > @sequence ORDER BY sequence LIMIT @limit`,
-		pgx.StrictNamedArgs{"sequence": sequence, "limit": min(max(limit, 1), maxPage)})
-	if err != nil {
-		return nil, classify(attempted, err)
-	}
-	log, err := pgx.CollectRows(rows, pgx.RowToStructByName[changeRow])
-	if err != nil || len(log) == 0 {
-		return nil, classify(attempted, err)
-	}
-	// A join would leave the choice of partitions to the moment of execution,
-	// and the planner then prefers to read whole ones.
-	ids := make([][16]byte, len(log))
-	from, to := log[0].OccurredAt, log[0].OccurredAt
-	for i, c := range log {
-		ids[i] = c.EventID
-		if c.OccurredAt.Before(from) {
-			from = c.OccurredAt
-		}
-		if c.OccurredAt.After(to) {
-			to = c.OccurredAt
-		}
-	}
-	latest, err := s.collect(ctx, selectEvent+" WHERE e.id = ANY(@ids) AND e.occurred_at BETWEEN @from AND @to",
-		pgx.StrictNamedArgs{"ids": ids, "from": from, "to": to})
-	if err != nil {
-		return nil, classify(attempted, err)
-	}
-	byID := make(map[string]events.Event, len(latest))
-	for _, e := range latest {
-		byID[e.ID] = e
-	}
-	out := make([]events.Event, 0, len(log))
-	for _, c := range log {
-		e, ok := byID[formatID(c.EventID)]
-		if !ok {
-			continue // deleted between the two queries
-		}
-		e.Sequence, e.State = c.Sequence, c.State
-		if c.State != events.StateCleared {
-			e.ClearedAt = time.Time{}
-		}
-		out = append(out, e)
-	}
-	return out, nil
-}
-
-// changeRow is a row of event_change.
-type changeRow struct {
-	Sequence   int64
-	EventID    [16]byte
-	OccurredAt time.Time
-	State      events.State
-}
-
 // LastSequence returns the number of the latest change, 0 when there is none.
 func (s *Store) LastSequence(ctx context.Context) (int64, error) {
 	var last int64
@@ -291,7 +229,16 @@ func (s *Store) OpenEvents(ctx context.Context, source string) ([]events.Event, 
 
 // collect runs a query for eventRows and adds the evidence.
 func (s *Store) collect(ctx context.Context, sql string, args pgx.StrictNamedArgs) ([]events.Event, error) {
-	rows, err := s.pool.Query(ctx, sql, args)
+	return collectFrom(ctx, s.pool, sql, args)
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+func collectFrom(ctx context.Context, db querier, sql string, args pgx.StrictNamedArgs) ([]events.Event, error) {
+	rows, err := db.Query(ctx, sql, args)
 	if err != nil {
 		return nil, err
 	}
@@ -304,16 +251,16 @@ func (s *Store) collect(ctx context.Context, sql string, args pgx.StrictNamedArg
 	for i := range found {
 		out[i], ids[i] = found[i].event(), found[i].ID
 	}
-	return out, addEvidence(ctx, s.pool, out, ids)
+	return out, addEvidence(ctx, db, out, ids)
 }
 
 // addEvidence fills in the evidence of events with the given identifiers; the
 // same one may occur twice.
-func addEvidence(ctx context.Context, q querier, to []events.Event, ids [][16]byte) error {
+func addEvidence(ctx context.Context, db querier, to []events.Event, ids [][16]byte) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	rows, err := q.Query(ctx,
+	rows, err := db.Query(ctx,
 		"SELECT event_id, type, path, sha256, bytes, gone_at FROM evidence WHERE event_id = ANY(@ids) ORDER BY event_id, ordinal, path",
 		pgx.StrictNamedArgs{"ids": ids})
 	if err != nil {

@@ -153,6 +153,11 @@ func (s *Store) Settle(ctx context.Context, t outbox.Settlement) error {
 	rows := settledRows(&t)
 	return classify("settle deliveries to "+t.Endpoint, pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		h := t.Health
+		if t.Disable != "" {
+			if err := lockAudit(ctx, tx); err != nil {
+				return err
+			}
+		}
 		b := &pgx.Batch{}
 		b.Queue("SET LOCAL synchronous_commit = off")
 		b.Queue(`

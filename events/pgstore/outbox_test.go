@@ -37,7 +37,7 @@ func openSealed(tb testing.TB) (*pgstore.Store, string) {
 
 func openWith(tb testing.TB, dsn string, v *vault.Vault) *pgstore.Store {
 	tb.Helper()
-	s, err := pgstore.Open(tb.Context(), dsn, pgstore.Config{Poll: 200 * time.Millisecond, Sealer: v})
+	s, err := pgstore.Open(tb.Context(), dsn, pgstore.Config{Poll: 200 * time.Millisecond, Sealer: v, Signer: v})
 	require.NoError(tb, err)
 	tb.Cleanup(s.Close)
 	return s

@@ -32,7 +32,8 @@ func (s *Store) Replay(ctx context.Context, endpoint string, r outbox.Replay, ac
 	if err != nil {
 		return res, classify(attempted, err)
 	}
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = s.transact(ctx, func(tx pgx.Tx) error { // the chain's lock comes late: a replay may take long
+		res = outbox.ReplayResult{}
 		done, err := claim(ctx, tx, act.Key, what)
 		if err != nil {
 			return err
@@ -91,14 +92,15 @@ type candidate struct {
 	OccurredAt time.Time
 	EventState events.State
 	Step       events.Step
-	Known      bool // its message is stored
+	Workflow   *events.Workflow // what people did, if the change was about that
+	Known      bool             // its message is stored
 	State      outbox.DeliveryState
 }
 
 // selectCandidates reads the changes of events, with what is known of them at
 // an endpoint.
 const selectCandidates = `
-	SELECT c.sequence, c.event_id, c.occurred_at, c.state AS event_state, c.step, m.sequence IS NOT NULL AS known, coalesce(d.state, 'missing') AS state
+	SELECT c.sequence, c.event_id, c.occurred_at, c.state AS event_state, c.step, c.workflow, m.sequence IS NOT NULL AS known, coalesce(d.state, 'missing') AS state
 	FROM event_change c
 	LEFT JOIN delivery d ON d.endpoint = @endpoint AND d.sequence = c.sequence
 	LEFT JOIN outbox_message m ON m.sequence = c.sequence`
@@ -165,7 +167,7 @@ func (s *Store) replay(ctx context.Context, tx pgx.Tx, e *outbox.Endpoint, r *ou
 			return res, err
 		}
 		full := len(page) == replayPage
-		changes, err := s.asOf(ctx, tx, page)
+		changes, err := candidatesAsOf(ctx, tx, page)
 		if err != nil {
 			return res, err
 		}
@@ -188,9 +190,9 @@ func (s *Store) replay(ctx context.Context, tx pgx.Tx, e *outbox.Endpoint, r *ou
 	}
 }
 
-// asOf returns the events as of the candidates' changes; one that was deleted
+// candidatesAsOf returns the events as of the candidates' changes; one that was deleted
 // has no identifier.
-func (s *Store) asOf(ctx context.Context, tx pgx.Tx, page []candidate) ([]said, error) {
+func candidatesAsOf(ctx context.Context, tx pgx.Tx, page []candidate) ([]said, error) {
 	ids := make([][16]byte, len(page))
 	from, to := page[0].OccurredAt, page[0].OccurredAt
 	for i, c := range page {
@@ -202,33 +204,25 @@ func (s *Store) asOf(ctx context.Context, tx pgx.Tx, page []candidate) ([]said, 
 			to = c.OccurredAt
 		}
 	}
-	rows, err := tx.Query(ctx, selectEvent+" WHERE e.id = ANY(@ids) AND e.occurred_at BETWEEN @from AND @to",
+	found, err := collectFrom(ctx, tx, selectEvent+" WHERE e.id = ANY(@ids) AND e.occurred_at BETWEEN @from AND @to",
 		pgx.StrictNamedArgs{"ids": ids, "from": from, "to": to})
 	if err != nil {
 		return nil, err
 	}
-	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[eventRow])
-	if err != nil {
-		return nil, err
-	}
-	byID := make(map[[16]byte]events.Event, len(found))
-	list, keys := make([]events.Event, len(found)), make([][16]byte, len(found))
-	for i := range found {
-		list[i], keys[i] = found[i].event(), found[i].ID
-	}
-	if err := addEvidence(ctx, tx, list, keys); err != nil {
-		return nil, err
-	}
-	for i := range list {
-		byID[keys[i]] = list[i]
+	byID := make(map[string]events.Event, len(found))
+	for _, e := range found {
+		byID[e.ID] = e
 	}
 	out := make([]said, len(page))
 	for i, c := range page {
-		ev, ok := byID[c.EventID]
+		ev, ok := byID[formatID(c.EventID)]
 		if !ok {
 			continue
 		}
-		ev.Sequence, ev.State = c.Sequence, c.EventState
+		ev.Sequence, ev.State, ev.Step = c.Sequence, c.EventState, c.Step
+		if c.Workflow != nil {
+			ev.Workflow = *c.Workflow
+		}
 		if c.EventState != events.StateCleared {
 			ev.ClearedAt = time.Time{}
 		}

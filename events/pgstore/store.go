@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/audit"
 	"github.com/xacam/xacam/events/schedule"
 )
 
@@ -27,6 +28,7 @@ type Config struct {
 	// Sealer keeps secrets of endpoints unreadable at rest; without one endpoints
 	// can neither be stored nor read. *vault.Vault is one.
 	Sealer Sealer
+	Signer audit.Signer // of the audit chain; without it nothing can be added to that
 	Log    *slog.Logger // default discards
 }
 
@@ -111,7 +113,7 @@ func classify(attempted string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, events.ErrNotFound), errors.Is(err, events.ErrConflict), refused(err):
+	case errors.Is(err, events.ErrNotFound), errors.Is(err, events.ErrConflict), errors.Is(err, errNoSigner), refused(err):
 		return fmt.Errorf("%s: %w", attempted, err)
 	default:
 		return fmt.Errorf("%s: %w: %w", attempted, events.ErrUnavailable, err)

@@ -136,6 +136,7 @@ func TestCommitAndRead(t *testing.T) {
 	assert.Equal(t, int64(1), log[0].Sequence)
 	assert.Equal(t, full.Evidence, log[0].Evidence)
 	assert.Equal(t, bare.ID, log[1].ID)
+	want.Workflow, want.Step = events.Workflow{State: "new"}, events.StepCleared // no change was about the workflow
 	assert.Equal(t, want, log[2])
 	log, err = s.ChangesSince(ctx, 1, 1)
 	require.NoError(t, err)

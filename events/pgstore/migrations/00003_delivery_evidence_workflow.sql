@@ -11,11 +11,18 @@ ALTER TABLE event_change ALTER COLUMN step SET NOT NULL,
     DROP CONSTRAINT event_change_event_id_state_key;
 CREATE UNIQUE INDEX event_change_once ON event_change (event_id, step) WHERE step <> 'workflow';
 CREATE INDEX event_change_event ON event_change (event_id);
+-- workflow is what the event's workflow became by the change, if it was about
+-- that: {"state", "assignee", "verdict"}.
+ALTER TABLE event_change ADD COLUMN workflow jsonb,
+    ADD CONSTRAINT event_change_workflow CHECK ((step = 'workflow') = (workflow IS NOT NULL));
 
 ALTER TABLE event ADD CONSTRAINT event_workflow_state CHECK (workflow_state IN ('new', 'acknowledged', 'assigned', 'closed')),
     ADD COLUMN acknowledged_at timestamptz, -- first time a person saw to it
     ADD COLUMN closed_at timestamptz,
-    ADD CONSTRAINT event_verdict_when_closed CHECK ((workflow_state = 'closed') = (verdict IS NOT NULL));
+    ADD CONSTRAINT event_verdict_when_closed CHECK ((workflow_state = 'closed') = (verdict IS NOT NULL)),
+    ADD CONSTRAINT event_assignee_when_assigned CHECK (workflow_state <> 'assigned' OR assignee IS NOT NULL);
+CREATE INDEX event_workflow ON event (workflow_state, occurred_at DESC, id DESC);
+CREATE INDEX event_assignee ON event (assignee, occurred_at DESC, id DESC) WHERE assignee IS NOT NULL;
 
 -- endpoint is where deliveries go. spec holds all but the secrets and what is
 -- learnt while delivering. Its lease makes one process at a time deliver to it,
@@ -211,7 +218,8 @@ ALTER TABLE evidence DROP COLUMN retention, DROP COLUMN gone_at;
 DROP INDEX evidence_path;
 DROP TABLE manifest_head, manifest, audit_head, audit, feed_key, idempotency, attempt, delivery, outbox_message, endpoint_secret, endpoint;
 ALTER TABLE event DROP CONSTRAINT event_workflow_state, DROP CONSTRAINT event_verdict_when_closed,
+    DROP CONSTRAINT event_assignee_when_assigned,
     DROP COLUMN acknowledged_at, DROP COLUMN closed_at;
 DELETE FROM event_change WHERE step NOT IN ('raised', 'cleared');
-DROP INDEX event_change_once, event_change_event;
-ALTER TABLE event_change DROP COLUMN step, ADD UNIQUE (event_id, state);
+DROP INDEX event_change_once, event_change_event, event_workflow, event_assignee;
+ALTER TABLE event_change DROP COLUMN workflow, DROP COLUMN step, ADD UNIQUE (event_id, state);

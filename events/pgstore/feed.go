@@ -1,0 +1,192 @@
+package pgstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/outbox"
+)
+
+// maxScan bounds how many changes one page of the feed looks at.
+const maxScan = 5000
+
+// Feed returns the next changes after a number that the key may see, at most
+// limit (1 to 500) of them, as of each change. A page may be empty although more
+// follows: what matters is that Next is below Last. A number past the newest is
+// a *events.FieldError: it is of another store.
+func (s *Store) Feed(ctx context.Context, key outbox.FeedKey, after int64, limit int) (outbox.FeedPage, error) {
+	const attempted = "read the feed"
+	f := key.Filter
+	if len(f.Steps) == 0 {
+		f.Steps = events.Steps()
+	}
+	matcher, err := outbox.NewMatcher(f, s.cfg.Calendar)
+	if err != nil {
+		return outbox.FeedPage{}, fmt.Errorf("%s: the filter of key %s: %w", attempted, key.Name, &refusedError{err.Error()})
+	}
+	// First the counter: every number up to it is visible to what reads later.
+	p := outbox.FeedPage{Next: after}
+	err = s.pool.QueryRow(ctx, "SELECT last, coalesce((SELECT min(sequence) FROM event_change), 0) FROM event_sequence").Scan(&p.Last, &p.First)
+	if err != nil {
+		return p, classify(attempted, err)
+	}
+	if after > p.Last {
+		return p, &events.FieldError{
+			Field: "after", Reason: fmt.Sprintf("is past the newest number %d, so it is from another store; begin again at 0", p.Last),
+		}
+	}
+	limit = min(max(limit, 1), maxPage)
+	for scanned := 0; scanned < maxScan && len(p.Items) < limit; scanned += maxPage {
+		found, upTo, more, err := s.changes(ctx, p.Next, maxPage)
+		if err != nil {
+			return p, classify(attempted, err)
+		}
+		if !more { // what is missing up to the counter was deleted
+			upTo = max(upTo, p.Last)
+		}
+		p.Last = max(p.Last, upTo)
+		if fill(&p, found, matcher, limit) {
+			p.Deleted += upTo - p.Next
+			p.Next = upTo
+		}
+		if !more {
+			break
+		}
+	}
+	return p, nil
+}
+
+// fill takes changes into a page and reports whether it took them all.
+func fill(p *outbox.FeedPage, found []events.Event, matcher *outbox.Matcher, limit int) bool {
+	for i := range found {
+		e := &found[i]
+		if matcher.Match(e, e.Step) {
+			if len(p.Items) == limit {
+				return false
+			}
+			p.Items = append(p.Items, *e)
+		} else {
+			p.Filtered++
+		}
+		p.Deleted += e.Sequence - p.Next - 1
+		p.Next = e.Sequence
+	}
+	return true
+}
+
+// feedSpec is a FeedKey in its column.
+type feedSpec struct {
+	Filter    filterJSON `json:"filter"`
+	PerMinute int        `json:"per_minute"`
+}
+
+type feedKeyRow struct {
+	Name       string
+	Hash       []byte
+	Spec       feedSpec
+	CreatedAt  time.Time
+	ExpiresAt  *time.Time
+	LastUsedAt *time.Time
+}
+
+func (r *feedKeyRow) key() outbox.FeedKey {
+	k := outbox.FeedKey{Name: r.Name, Filter: outbox.Filter(r.Spec.Filter), PerMinute: r.Spec.PerMinute, Created: r.CreatedAt.UTC()}
+	copy(k.Hash[:], r.Hash)
+	if r.ExpiresAt != nil {
+		k.Expires = r.ExpiresAt.UTC()
+	}
+	if r.LastUsedAt != nil {
+		k.LastUsed = r.LastUsedAt.UTC()
+	}
+	return k
+}
+
+func (s *Store) feedKeys(ctx context.Context, tail string, args pgx.StrictNamedArgs) ([]outbox.FeedKey, error) {
+	rows, err := s.pool.Query(ctx, "SELECT name, hash, spec, created_at, expires_at, last_used_at FROM feed_key "+tail, args)
+	if err != nil {
+		return nil, err
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[feedKeyRow])
+	out := make([]outbox.FeedKey, len(found))
+	for i := range found {
+		out[i] = found[i].key()
+	}
+	return out, err
+}
+
+// FeedKeys returns all keys by name.
+func (s *Store) FeedKeys(ctx context.Context) ([]outbox.FeedKey, error) {
+	found, err := s.feedKeys(ctx, "ORDER BY name", pgx.StrictNamedArgs{})
+	return found, classify("list feed keys", err)
+}
+
+// UseFeedKey returns the key with a hash that has not expired, and notes its
+// use, once a minute. An unknown one is an error that wraps events.ErrNotFound.
+func (s *Store) UseFeedKey(ctx context.Context, hash [sha256.Size]byte) (outbox.FeedKey, error) {
+	const attempted = "use a feed key"
+	found, err := s.feedKeys(ctx, "WHERE hash = @hash AND (expires_at IS NULL OR expires_at > now())", pgx.StrictNamedArgs{"hash": hash[:]})
+	if err != nil {
+		return outbox.FeedKey{}, classify(attempted, err)
+	}
+	if len(found) != 1 || subtle.ConstantTimeCompare(found[0].Hash[:], hash[:]) != 1 {
+		return outbox.FeedKey{}, fmt.Errorf("%s: %w", attempted, events.ErrNotFound)
+	}
+	_, err = s.pool.Exec(ctx, `UPDATE feed_key SET last_used_at = now()
+		WHERE name = @name AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')`, pgx.StrictNamedArgs{"name": found[0].Name})
+	return found[0], classify(attempted, err)
+}
+
+// CreateFeedKey stores a key that passed Check, and says so in the audit chain.
+// A name that is in use is an error that wraps events.ErrConflict.
+func (s *Store) CreateFeedKey(ctx context.Context, by string, k outbox.FeedKey) error {
+	attempted := "create feed key " + k.Name
+	spec, err := json.Marshal(feedSpec{filterJSON(k.Filter), k.PerMinute})
+	if err != nil {
+		return classify(attempted, &refusedError{err.Error()})
+	}
+	e, err := newEntry(by, "feed_key.create", "feed_key:"+k.Name, "", map[string]any{"spec": json.RawMessage(spec), "expires_at": timeOrNil(k.Expires)})
+	if err != nil {
+		return classify(attempted, err)
+	}
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := s.appendAudit(ctx, tx, e); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `INSERT INTO feed_key (name, hash, spec, expires_at) VALUES (@name, @hash, @spec::text::jsonb, @expires)
+			ON CONFLICT (name) DO NOTHING`,
+			pgx.StrictNamedArgs{"name": k.Name, "hash": k.Hash[:], "spec": string(spec), "expires": timeOrNil(k.Expires)})
+		if err == nil && tag.RowsAffected() == 0 {
+			err = &events.ConflictError{Reason: fmt.Sprintf("there is a feed key %s already; revoke it first, or choose another name", k.Name)}
+		}
+		return err
+	})
+	return classify(attempted, err)
+}
+
+// RevokeFeedKey deletes a key, and says so in the audit chain. An unknown one is
+// an error that wraps events.ErrNotFound.
+func (s *Store) RevokeFeedKey(ctx context.Context, by, name string) error {
+	attempted := "revoke feed key " + name
+	e, err := newEntry(by, "feed_key.revoke", "feed_key:"+name, "", nil)
+	if err != nil {
+		return classify(attempted, err)
+	}
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := s.appendAudit(ctx, tx, e); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, "DELETE FROM feed_key WHERE name = @name", pgx.StrictNamedArgs{"name": name})
+		if err == nil && tag.RowsAffected() == 0 {
+			err = events.ErrNotFound
+		}
+		return err
+	})
+	return classify(attempted, err)
+}
