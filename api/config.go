@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/outbox"
 )
 
 // ChangeReader reads the log of changes, in the order in which they were
@@ -73,6 +74,15 @@ type Config struct {
 	// was pointed at this machine must not read the API (DNS rebinding).
 	// Default localhost, 127.0.0.1, ::1.
 	Hosts []string
+
+	// Endpoints and Deliveries show and change where events are sent; nil where
+	// nothing is delivered.
+	Endpoints  EndpointStore
+	Deliveries DeliveryStore
+	// TestEndpoint sends a marked test now and returns soon after ctx ends; nil
+	// where nothing is delivered.
+	TestEndpoint func(ctx context.Context, e outbox.Endpoint, id string) outbox.Result
+	MediaLinks   MediaLinks // whose links are answered
 
 	// Backtest tries rules on stored tracks; nil when none are stored.
 	Backtest        Backtester

@@ -72,7 +72,8 @@ func (s *Server) secure(c *gin.Context) {
 
 // checkHost refuses requests that were meant for another name.
 func (s *Server) checkHost(c *gin.Context) {
-	if !hostAllowed(c.Request.Host, s.cfg.Hosts) {
+	// Links lead here under the name that receivers know.
+	if !hostAllowed(c.Request.Host, s.cfg.Hosts) && (c.FullPath() != pathMedia || !s.cfg.MediaLinks.names(c.Request.Host)) {
 		s.fail(c, &refusal{
 			Status: http.StatusMisdirectedRequest,
 			Detail: "this server does not answer to the host name of the request; use localhost or 127.0.0.1",

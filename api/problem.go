@@ -19,7 +19,7 @@ import (
 const retryAfter = 5
 
 // problem is an RFC 9457 problem of type about:blank, with the field at fault
-// as an extension.
+// as an extension, and all of them where there are several.
 type problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`

@@ -42,10 +42,22 @@ const (
 	pathFeedKeys = "/api/v1/feed/keys"
 	pathFeedKey  = "/api/v1/feed/keys/:name"
 	pathBacktest = "/api/v1/rules/backtest"
+	pathMedia    = "/api/v1/media/:token"
 	pathOpenAPI  = "/api/v1/openapi.yaml"
 	pathHealth   = "/healthz"
 	pathReady    = "/readyz"
 	pathMetrics  = "/metrics"
+
+	pathEndpoints          = "/api/v1/endpoints"
+	pathEndpoint           = "/api/v1/endpoints/:name"
+	pathEndpointSecrets    = "/api/v1/endpoints/:name/secrets"
+	pathEndpointSecret     = "/api/v1/endpoints/:name/secrets/:id"
+	pathEndpointTest       = "/api/v1/endpoints/:name/test"
+	pathEndpointEnable     = "/api/v1/endpoints/:name/enable"
+	pathEndpointDeliveries = "/api/v1/endpoints/:name/deliveries"
+	pathEndpointReplay     = "/api/v1/endpoints/:name/replay"
+	pathAttempts           = "/api/v1/attempts"
+	pathEventDeliveries    = "/api/v1/events/:id/deliveries"
 )
 
 // Limits of one connection. Streams replace the read and write timeouts by
@@ -104,7 +116,7 @@ func New(cfg Config) (*Server, error) {
 	s.engine = gin.New()
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.RedirectTrailingSlash = false
-	s.engine.Use(s.measure, s.guard, s.secure, s.checkHost)
+	s.engine.Use(s.measure, s.guard, s.secure, s.checkHost, s.checkOrigin)
 	for _, r := range routes {
 		s.engine.Handle(r.method, r.path, r.handle)
 	}
@@ -127,6 +139,14 @@ type route struct {
 func (s *Server) routes() []route {
 	out := []route{
 		{http.MethodPost, pathBacktest, s.backtest},
+		{http.MethodPost, pathEndpoints, s.createEndpoint},
+		{http.MethodPut, pathEndpoint, s.putEndpoint},
+		{http.MethodDelete, pathEndpoint, s.deleteEndpoint},
+		{http.MethodPost, pathEndpointSecrets, s.rotateSecret},
+		{http.MethodDelete, pathEndpointSecret, s.deleteSecret},
+		{http.MethodPost, pathEndpointTest, s.testEndpoint},
+		{http.MethodPost, pathEndpointEnable, s.enableEndpoint},
+		{http.MethodPost, pathEndpointReplay, s.replay},
 		{http.MethodPost, pathFeedKeys, s.createFeedKey},
 		{http.MethodDelete, pathFeedKey, s.revokeFeedKey},
 	}
@@ -145,14 +165,21 @@ func (s *Server) routes() []route {
 		pathCameras:  s.listCameras,
 		pathCamera:   s.getCamera,
 		pathCounts:   s.listCounts,
+		pathMedia:    s.getMedia,
 		pathOpenAPI:  s.getOpenAPI,
-		pathHealth:   s.getHealth,
-		pathReady:    s.getReady,
-		pathHistory:  s.getHistory,
-		pathAudit:    s.listAudit,
-		pathStats:    s.listRuleStats,
-		pathFeed:     s.getFeed,
-		pathFeedKeys: s.listFeedKeys,
+
+		pathEndpoints:          s.listEndpoints,
+		pathEndpoint:           s.getEndpoint,
+		pathEndpointDeliveries: s.listDeliveries,
+		pathAttempts:           s.listAttempts,
+		pathEventDeliveries:    s.listEventDeliveries,
+		pathHealth:             s.getHealth,
+		pathReady:              s.getReady,
+		pathHistory:            s.getHistory,
+		pathAudit:              s.listAudit,
+		pathStats:              s.listRuleStats,
+		pathFeed:               s.getFeed,
+		pathFeedKeys:           s.listFeedKeys,
 		pathMetrics: gin.WrapH(promhttp.HandlerFor(s.cfg.Registry, promhttp.HandlerOpts{
 			ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError,
 		})),
@@ -230,7 +257,7 @@ func (s *Server) index(c *gin.Context) {
 		"name": "xacam",
 		"addresses": map[string]string{
 			"openapi": pathOpenAPI, "events": pathEvents, "stream": pathStream, "cameras": pathCameras, "counts": pathCounts,
-			"feed": pathFeed, "audit": pathAudit, "stats": pathStats,
+			"endpoints": pathEndpoints, "attempts": pathAttempts, "feed": pathFeed, "audit": pathAudit, "stats": pathStats,
 			"health": pathHealth, "ready": pathReady, "metrics": pathMetrics,
 		},
 	})

@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/xacam/xacam/events/audit"
 	"github.com/xacam/xacam/events/pgcluster"
 	"github.com/xacam/xacam/events/pgstore"
 	"github.com/xacam/xacam/events/vault"
@@ -25,44 +24,55 @@ func newApplyCommand() *cobra.Command {
 	var prune, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "apply -f cameras.yaml",
-		Short: "Bring cameras, zones and rules from a file into the database; a running server follows at once",
+		Short: "Bring cameras, zones, rules and endpoints from a file into the database; a running server follows at once",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(config)
 			if err != nil {
 				return err
 			}
-			files, err := readCameras(file, cmd.InOrStdin())
+			files, err := readApply(file, cmd.InOrStdin())
 			if err != nil {
 				return err
 			}
 			if dryRun {
-				fmt.Fprintf(cmd.OutOrStdout(), "%d cameras are valid; nothing was changed\n", len(files))
+				fmt.Fprintf(cmd.OutOrStdout(), "%d cameras and %d endpoints are valid; nothing was changed\n", len(files.cameras), len(files.endpoints))
 				return nil
 			}
-			return withStore(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store) error {
-				return applyCameras(ctx, s, files, prune, cmd.OutOrStdout())
+			return withKeys(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store, _ *vault.Vault) error {
+				if len(files.cameras) > 0 {
+					if err := applyCameras(ctx, s, files.cameras, prune, cmd.OutOrStdout()); err != nil {
+						return err
+					}
+				}
+				return applyEndpoints(ctx, s, files.endpoints, prune, cmd.OutOrStdout())
 			})
 		},
 	}
 	f := cmd.Flags()
 	f.StringVarP(&config, "config", "c", "xacam.yaml", "configuration file of the server")
-	f.StringVarP(&file, "file", "f", "", "camera file, YAML; - is standard input (required)")
-	f.BoolVar(&prune, "prune", false, "delete the cameras that are not in the file")
+	f.StringVarP(&file, "file", "f", "", "file of cameras and endpoints, YAML; - is standard input (required)")
+	f.BoolVar(&prune, "prune", false, "delete the cameras that are not in the file, if it has any, and so with endpoints")
 	f.BoolVar(&dryRun, "dry-run", false, "only check the file")
 	mustRequire(cmd, "file")
 	return cmd
 }
 
-// readCameras reads and checks a camera file. Every problem is reported, with
-// its path; all are exit code 2.
-func readCameras(path string, stdin io.Reader) ([]camera.File, error) {
-	files, err := parseCameras(path, stdin)
+// readApply reads and checks a file of cameras and endpoints. Every problem is
+// reported, with its path; all are exit code 2.
+func readApply(path string, stdin io.Reader) (*applyFile, error) {
+	b, err := readInput(path, stdin, camera.MaxBytes+1)
 	if err != nil {
-		return nil, err
+		return nil, usagef("read the camera file: %w", err)
 	}
-	if err := camera.ValidateAll(files); err != nil {
-		return nil, &usageError{err}
+	files, err := parseApply(b)
+	if err != nil {
+		return nil, usagef("%s: %w", path, err)
+	}
+	if len(files.cameras) > 0 {
+		if err := camera.ValidateAll(files.cameras); err != nil {
+			return nil, &usageError{err}
+		}
 	}
 	return files, nil
 }
@@ -134,19 +144,15 @@ func newExportCommand() *cobra.Command {
 	var config, out string
 	var redact bool
 	cmd := &cobra.Command{
-		Use:   "export [CAMERA…]",
-		Short: "Write the cameras in the database as the YAML that apply reads, passwords included",
+		Use:   "export [CAMERA|ENDPOINT…]",
+		Short: "Write the cameras and endpoints in the database as the YAML that apply reads, passwords and secrets included",
 		RunE: func(cmd *cobra.Command, slugs []string) error {
 			cfg, err := loadConfig(config)
 			if err != nil {
 				return err
 			}
-			return withStore(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store) error {
-				files, err := exportCameras(ctx, s, slugs)
-				if err != nil {
-					return err
-				}
-				text, err := camera.EncodeYAML(files, !redact)
+			return withKeys(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store, _ *vault.Vault) error {
+				text, err := exportAll(ctx, s, slugs, !redact)
 				if err != nil {
 					return err
 				}
@@ -160,8 +166,32 @@ func newExportCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVarP(&config, "config", "c", "xacam.yaml", "configuration file of the server")
 	f.StringVarP(&out, "out", "o", "", "file to write, readable by its owner only; standard output when not given")
-	f.BoolVar(&redact, "redact", false, "leave addresses and passwords out, to show the file to others")
+	f.BoolVar(&redact, "redact", false, "leave addresses, passwords and secrets out, to show the file to others")
 	return cmd
+}
+
+// exportAll writes cameras, then endpoints.
+func exportAll(ctx context.Context, s *pgstore.Store, names []string, secrets bool) ([]byte, error) {
+	endpoints, found, err := exportEndpoints(ctx, s, names, secrets)
+	if err != nil {
+		return nil, err
+	}
+	slugs := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(found, n) })
+	if len(names) > 0 && len(slugs) == 0 {
+		return endpoints, nil
+	}
+	files, err := exportCameras(ctx, s, slugs)
+	if err != nil {
+		return nil, err
+	}
+	text, err := camera.EncodeYAML(files, secrets)
+	if err != nil || len(endpoints) == 0 {
+		return text, err
+	}
+	if len(files) > 0 {
+		text = append(text, "---\n"...)
+	}
+	return append(text, endpoints...), nil
 }
 
 func exportCameras(ctx context.Context, s *pgstore.Store, slugs []string) ([]camera.File, error) {
@@ -204,7 +234,7 @@ func newCheckConfigCommand() *cobra.Command {
 				checked = append([]string{config}, checked...)
 			}
 			for _, path := range cameras {
-				_, err := readCameras(path, cmd.InOrStdin())
+				_, err := readApply(path, cmd.InOrStdin())
 				errs = append(errs, err)
 			}
 			if err := errors.Join(errs...); err != nil {
@@ -217,7 +247,7 @@ func newCheckConfigCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&config, "config", "c", "xacam.yaml", "configuration file of the server")
-	cmd.Flags().StringArrayVarP(&cameras, "file", "f", nil, "camera file; may be given several times")
+	cmd.Flags().StringArrayVarP(&cameras, "file", "f", nil, "file of cameras and endpoints; may be given several times")
 	return cmd
 }
 
@@ -245,7 +275,7 @@ func newMigrateCommand() *cobra.Command {
 // withStore calls do with the migrated database: the configured one, the
 // private one of a running server, or else the private one started for this.
 func withStore(ctx context.Context, cfg *Config, stderr io.Writer, do func(context.Context, *pgstore.Store) error) error {
-	return withSigner(ctx, cfg, stderr, nil, do)
+	return openStore(ctx, cfg, stderr, nil, do)
 }
 
 // withKeys is withStore for what is written into the audit chain, or checked in
@@ -255,11 +285,11 @@ func withKeys(ctx context.Context, cfg *Config, stderr io.Writer, do func(contex
 	if err != nil {
 		return err
 	}
-	return withSigner(ctx, cfg, stderr, keys, func(ctx context.Context, s *pgstore.Store) error { return do(ctx, s, keys) })
+	return openStore(ctx, cfg, stderr, keys, func(ctx context.Context, s *pgstore.Store) error { return do(ctx, s, keys) })
 }
 
-func withSigner(
-	ctx context.Context, cfg *Config, stderr io.Writer, signer audit.Signer, do func(context.Context, *pgstore.Store) error,
+func openStore(
+	ctx context.Context, cfg *Config, stderr io.Writer, keys *vault.Vault, do func(context.Context, *pgstore.Store) error,
 ) (err error) {
 	log := LogConfig{Level: "warn", Format: "text"}.logger(stderr)
 	dsn := cfg.Database.DSN.Reveal()
@@ -285,7 +315,11 @@ func withSigner(
 			}
 		}
 	}
-	s, err := pgstore.Open(ctx, dsn, pgstore.Config{Log: log, Signer: signer, Calendar: cfg.calendar()})
+	sc := pgstore.Config{Log: log, Calendar: cfg.calendar()}
+	if keys != nil { // else the interfaces would not be nil
+		sc.Sealer, sc.Signer = keys, keys
+	}
+	s, err := pgstore.Open(ctx, dsn, sc)
 	if err != nil {
 		return usagef("database.dsn: %w", err)
 	}

@@ -78,10 +78,11 @@ var imports = map[string][]string{
 	},
 
 	// For tests only.
-	"events/eventstest":  {"events", "events/pgcluster", "events/pgstore"},
-	"streams/streamtest": {"streams/media", "streams/sim"},
-	"vision/ort/orttest": {"vision", "vision/ort"},
-	"vision/visiontest":  {"streams/media", "vision", "vision/geom"},
+	"events/outbox/outboxtest": {"events", "events/outbox"},
+	"events/eventstest":        {"events", "events/pgcluster", "events/pgstore"},
+	"streams/streamtest":       {"streams/media", "streams/sim"},
+	"vision/ort/orttest":       {"vision", "vision/ort"},
+	"vision/visiontest":        {"streams/media", "vision", "vision/geom"},
 
 	// An example for others to copy.
 	"deploy/receivers/go": {},

@@ -11,7 +11,6 @@ import (
 	"io"
 	"iter"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -28,7 +27,7 @@ func openVault(cfg *Config) (*vault.Vault, error) {
 	if err := makeDataDir(cfg.Data); err != nil {
 		return nil, err
 	}
-	return vault.Open(filepath.Join(cfg.Data, "keys"))
+	return vault.Open(keyDir(cfg.Data))
 }
 
 func newAuditCommand() *cobra.Command {

@@ -55,7 +55,7 @@ func newBenchCommand() *cobra.Command {
 	f.StringVar(&o.profile, "cpu-profile", "", "file for a CPU profile of the runs, for go tool pprof")
 	f.StringVar(&o.out, "out", "", "file to write; standard output when not given")
 	mustRequire(pipe, "clip")
-	cmd.AddCommand(pipe, newBenchLoadCommand())
+	cmd.AddCommand(pipe, newBenchStoreCommand(), newBenchDeliveryCommand(), newBenchLoadCommand())
 	return cmd
 }
 

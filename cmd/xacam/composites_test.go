@@ -73,7 +73,7 @@ func checkComposed(t *testing.T, f *composed, lines string) {
 		Min: geom.Point{X: float64(d.Min.X) / filmW, Y: float64(d.Min.Y) / filmH},
 		Max: geom.Point{X: float64(d.Max.X) / filmW, Y: float64(d.Max.Y) / filmH},
 	}
-	got := thingBox(t, e)
+	got := bagBox(t, e)
 	assert.Greater(t, got.IoU(want), .6, "%v, not %v", got, want)
 	require.NotNil(t, e.Subject)
 	assert.Equal(t, "person", e.Subject.Class)

@@ -30,7 +30,11 @@ type Config struct {
 	Tracks    TracksConfig    `yaml:"tracks"`
 	Media     MediaConfig     `yaml:"media"`
 	Evidence  EvidenceConfig  `yaml:"evidence"`
-	Log       LogConfig       `yaml:"log"`
+	// PublicURL is the address under which receivers of events reach this server,
+	// for links to pictures; "" makes no links.
+	PublicURL  string           `yaml:"public_url"`
+	Deliveries DeliveriesConfig `yaml:"deliveries"`
+	Log        LogConfig        `yaml:"log"`
 
 	location *time.Location // of Commune.TimeZone, set by validate
 	holidays schedule.Holidays
@@ -69,14 +73,15 @@ type LogConfig struct {
 
 func defaultConfig() *Config {
 	return &Config{
-		Listen:    "127.0.0.1:8080",
-		Data:      "/var/lib/xacam",
-		Commune:   CommuneConfig{Code: "31615", Name: "Xã An Thạnh", TimeZone: "Asia/Ho_Chi_Minh", Holidays: []string{"01-01", "04-30", "05-01", "09-02"}},
-		Inference: InferenceConfig{Model: "yolox-nano"},
-		Tracks:    TracksConfig{Days: 30, GB: 5},
-		Media:     MediaConfig{Days: 90, Classes: []ClassConfig{}},
-		Evidence:  defaultEvidence(),
-		Log:       LogConfig{Level: "info", Format: "text"},
+		Listen:     "127.0.0.1:8080",
+		Data:       "/var/lib/xacam",
+		Commune:    CommuneConfig{Code: "31615", Name: "Xã An Thạnh", TimeZone: "Asia/Ho_Chi_Minh", Holidays: []string{"01-01", "04-30", "05-01", "09-02"}},
+		Inference:  InferenceConfig{Model: "yolox-nano"},
+		Tracks:     TracksConfig{Days: 30, GB: 5},
+		Media:      MediaConfig{Days: 90, Classes: []ClassConfig{}},
+		Evidence:   defaultEvidence(),
+		Deliveries: DeliveriesConfig{Days: 30},
+		Log:        LogConfig{Level: "info", Format: "text"},
 	}
 }
 
@@ -160,6 +165,8 @@ func (c *Config) validate() error {
 		bad("inference.model", "is required, such as yolox-nano")
 	}
 	c.Tracks.validate(bad)
+	validatePublicURL(c.PublicURL, bad)
+	c.Deliveries.validate(bad)
 	c.Media.validate(bad)
 	c.Evidence.validate(bad)
 	if _, err := c.Log.level(); err != nil {

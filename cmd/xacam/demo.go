@@ -182,13 +182,21 @@ func demo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	province, err := newReceiver(ctx)
+	if err != nil {
+		return err
+	}
 	srv.app.Add("simulated cameras", stageStore, camSim.Run)
+	srv.app.Add("receiver", stageStore, province.Run)
 	srv.app.Add("demo set-up", stageServe, func(ctx context.Context) error {
 		if err := setUpDemo(ctx, srv, camSim, cams, clips); err != nil {
 			return err
 		}
 		if ctx.Err() == nil {
-			announce(stdout, srv.listener.Addr(), cams)
+			if err := connectReceiver(ctx, srv, province); err != nil {
+				return err
+			}
+			announce(stdout, srv.listener.Addr(), province.listener.Addr(), cams)
 		}
 		<-ctx.Done()
 		return nil
@@ -236,14 +244,16 @@ func demoFiles(camSim *sim.Server, cams []demoCamera, clips []clip) ([]camera.Fi
 	return files, camera.ValidateAll(files)
 }
 
-func announce(w io.Writer, addr net.Addr, cams []demoCamera) {
+func announce(w io.Writer, addr, receiver net.Addr, cams []demoCamera) {
 	base := "http://" + addr.String()
 	fmt.Fprintf(w, `
 xacam is running with %d simulated cameras. Look at
   %s/api/v1/events          the latest events
   %s/api/v1/events/stream   events as they come (curl -N)
   %s/api/v1/cameras         the cameras and how they are
+  %s/api/v1/endpoints       where events are sent, %s/api/v1/attempts what was answered
+  http://%s/                  what the receiver of the demo got, signatures verified
   %s/metrics                figures for Prometheus
 It answers on this machine only. Stop it with Ctrl-C.
-`, len(cams), base, base, base, base)
+`, len(cams), base, base, base, base, base, receiver, base)
 }

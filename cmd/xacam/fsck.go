@@ -63,12 +63,17 @@ func fsck(ctx context.Context, cfg *Config, db *pgstore.Store, o fsckOptions, ou
 	if err != nil {
 		return err
 	}
+	pending, err := pendingFiles(ctx, store)
+	if err != nil {
+		return err
+	}
 	before := time.Now().Add(-settled)
 	if o.repair { // nothing is on its way
 		before = time.Now()
 	}
 	r, err := evidence.Check(ctx, evidence.CheckConfig{
 		Store: store, Catalogue: db, Hash: o.hash, Repair: o.repair, Before: before,
+		Pending:  func(path string) bool { return pending[path] },
 		Progress: func(n int) { fmt.Fprintf(progress, "%d files looked at\n", n) },
 	})
 	if err != nil {

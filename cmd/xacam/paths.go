@@ -27,6 +27,9 @@ func dataDir() string {
 // modelDir returns the folder of downloaded models below a data folder.
 func modelDir(data string) string { return filepath.Join(data, "models") }
 
+// keyDir returns the folder of the server's own keys below a data folder.
+func keyDir(data string) string { return filepath.Join(data, "keys") }
+
 // sharedAssets is where a checkout of xacam may have real clips and models
 // beside it.
 const sharedAssets = "../shared/assets"

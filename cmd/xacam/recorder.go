@@ -25,6 +25,7 @@ type recorder struct {
 	jobs   chan job // nil without Queue
 
 	evidence *capturer // nil gathers none but snapshots
+	failed   func()    // hears that a snapshot could not be stored; may be nil
 
 	mu   sync.Mutex
 	open map[string]map[string]events.Event // by source, by ID
@@ -112,6 +113,9 @@ func (r *recorder) keep(j job) {
 		ref, err := r.media.Put("snapshot", j.name, j.at, j.jpeg)
 		if err != nil {
 			r.log.Error("event goes without its snapshot", "file", j.name, "err", err)
+			if r.failed != nil {
+				r.failed()
+			}
 		} else {
 			for i := range j.changes {
 				if ev := &j.changes[i].Event; ev.State == events.StateRaised {

@@ -25,6 +25,8 @@ import (
 	"github.com/xacam/xacam/events/pgstore"
 	"github.com/xacam/xacam/events/spool"
 	"github.com/xacam/xacam/events/tally"
+	"github.com/xacam/xacam/events/vault"
+	"github.com/xacam/xacam/events/webhook"
 	"github.com/xacam/xacam/models"
 	"github.com/xacam/xacam/streams/avdec"
 	"github.com/xacam/xacam/streams/rtsp"
@@ -71,6 +73,8 @@ type server struct {
 	tally     *tally.Writer
 	manager   *manager
 	alarms    *alarms
+	keys      *vault.Vault
+	deliverer *webhook.Deliverer
 	backtests *backtester // nil when no tracks are kept
 	detectors *detectors
 	evidence  *capturer
@@ -206,7 +210,11 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 		s.backtests = &backtester{manager: s.manager, log: tracks, events: s.db}
 		s.app.Add("tracks", stageRecord, tracks.Run)
 	}
-	web, err := s.newAPI() //nolint:contextcheck // handlers get theirs from requests
+	exporter, err := s.addSealing(store)
+	if err != nil {
+		return err
+	}
+	web, err := s.newAPI(exporter) //nolint:contextcheck // handlers get theirs from requests
 	if err != nil {
 		return err
 	}
@@ -236,11 +244,15 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	if err != nil {
 		return usagef("media: %w", err)
 	}
+	d.record.failed = keeper.Wake
 	s.app.Add("retention", stageRecord, keeper.Run)
 	s.app.Add("alarms", stageRecord, s.alarms.Run)
 	s.app.Add("evidence", stageRecord, s.evidence.Run)
 	s.app.Add("stills", stageProcess, s.evidence.RunStills)
 	s.app.Add("snapshots", stageRecord, d.record.Run)
+	if err := s.addDelivery(s.deliverer); err != nil {
+		return err
+	}
 	s.app.Add("events", stageDeliver, s.spool.Run)
 	s.app.Add("counts", stageDeliver, s.tally.Run)
 	s.app.Add("database schema", stageServe, s.db.Run)
@@ -264,11 +276,11 @@ func (s *server) openDatabase(ctx context.Context) error {
 		}
 		dsn, wait = s.cluster.DSN(), s.cluster.Ready
 	}
-	keys, err := openVault(s.cfg)
-	if err != nil {
+	var err error
+	if s.keys, err = openVault(s.cfg); err != nil {
 		return err
 	}
-	s.store, err = pgstore.Open(ctx, dsn, pgstore.Config{Log: s.log, Signer: keys, Calendar: s.cfg.calendar()})
+	s.store, err = pgstore.Open(ctx, dsn, pgstore.Config{Log: s.log, Sealer: s.keys, Signer: s.keys, Calendar: s.cfg.calendar()})
 	if err != nil {
 		return usagef("database.dsn: %w", err)
 	}
@@ -276,7 +288,7 @@ func (s *server) openDatabase(ctx context.Context) error {
 	return nil
 }
 
-func (s *server) newAPI() (*api.Server, error) {
+func (s *server) newAPI(exporter *evidence.Exporter) (*api.Server, error) {
 	root, err := os.OpenRoot(mediaDir(s.cfg.Data))
 	if err != nil {
 		return nil, fmt.Errorf("open the media folder: %w", err)
@@ -291,6 +303,13 @@ func (s *server) newAPI() (*api.Server, error) {
 	if s.backtests != nil {
 		cfg.Backtest = s.backtests
 	}
+	cfg.Export = exportAPI{exporter}
+	links, err := s.mediaLinks()
+	if err != nil {
+		return nil, err
+	}
+	s.deliverer = s.newDeliverer(&links)
+	cfg.Endpoints, cfg.Deliveries, cfg.TestEndpoint, cfg.MediaLinks = s.db, s.db, s.deliverer.Test, links
 	return api.New(cfg)
 }
 
@@ -301,7 +320,7 @@ func (s *server) Run(ctx context.Context) error {
 	if errors.Is(err, errStuck) {
 		return err // what hangs may still use the rest; the process ends
 	}
-	err = errors.Join(err, s.detectors.Close())
+	err = errors.Join(err, s.detectors.Close(), s.deliverer.Close())
 	s.store.Close()
 	s.media.Close()
 	s.lock.Close()

@@ -145,6 +145,7 @@ func (s *Store) matcher(ctx context.Context, l listener) *outbox.Matcher {
 // messages are rows of outbox_message and delivery, by column.
 type messages struct {
 	seen       map[int64]bool
+	first      map[laneKey]int16
 	sequences  []int64
 	ids        []string
 	eventIDs   [][16]byte
@@ -157,6 +158,12 @@ type messages struct {
 	about      [][16]byte // event of each delivery
 }
 
+// laneKey is an event at an endpoint.
+type laneKey struct {
+	endpoint string
+	event    [16]byte
+}
+
 func (m *messages) add(endpoint string, c *said) error {
 	id, err := parseID(c.event.ID)
 	if err != nil {
@@ -164,7 +171,7 @@ func (m *messages) add(endpoint string, c *said) error {
 	}
 	seq := c.event.Sequence
 	if m.seen == nil {
-		m.seen = make(map[int64]bool)
+		m.seen, m.first = make(map[int64]bool), make(map[laneKey]int16)
 	}
 	if !m.seen[seq] {
 		m.seen[seq] = true
@@ -177,14 +184,21 @@ func (m *messages) add(endpoint string, c *said) error {
 		m.occurred, m.bodies = append(m.occurred, c.event.OccurredAt), append(m.bodies, string(body))
 	}
 	m.endpoints, m.deliveries = append(m.endpoints, endpoint), append(m.deliveries, seq)
-	m.lanes = append(m.lanes, int16(outbox.LaneOf(c.event.Severity))) //nolint:gosec // one of three
+	lane, ok := m.first[laneKey{endpoint, id}]
+	if !ok { // of several changes in one transaction the first decides, too
+		lane = int16(outbox.LaneOf(c.event.Severity)) //nolint:gosec // one of three
+		m.first[laneKey{endpoint, id}] = lane
+	}
+	m.lanes = append(m.lanes, lane)
 	m.about = append(m.about, id)
 	return nil
 }
 
 // write stores the messages, if there are any. A delivery goes into the lane of
 // the event's first, also where its severity was changed since: its end must not
-// overtake its beginning.
+// overtake its beginning. All earlier ones of the event are in that lane, so any
+// tells it; asked for the first, the planner would read the messages in their
+// order until it finds one, which is all of them for a new event.
 func (m *messages) write(ctx context.Context, tx pgx.Tx, at time.Time) error {
 	if len(m.sequences) == 0 {
 		return nil
@@ -198,13 +212,13 @@ func (m *messages) write(ctx context.Context, tx pgx.Tx, at time.Time) error {
 			"at": at, "sequences": m.sequences, "ids": m.ids, "event_ids": m.eventIDs, "steps": m.steps,
 			"occurred": m.occurred, "bodies": m.bodies,
 		})
-	b.Queue(`INSERT INTO delivery (endpoint, sequence, lane, state)
+	b.Queue(`INSERT INTO delivery (endpoint, sequence, lane, state, queued_at)
 		SELECT t.endpoint, t.sequence, coalesce((
-			SELECT d.lane FROM outbox_message m JOIN delivery d ON d.sequence = m.sequence AND d.endpoint = t.endpoint
-			WHERE m.event_id = t.event_id AND m.sequence < t.sequence AND d.lane < 2 ORDER BY m.sequence LIMIT 1), t.lane), 'pending'
+			SELECT min((SELECT d.lane FROM delivery d WHERE d.endpoint = t.endpoint AND d.sequence = m.sequence AND d.lane < 2))
+			FROM outbox_message m WHERE m.event_id = t.event_id), t.lane), 'pending', @at
 		FROM unnest(@endpoints::text[], @sequences::bigint[], @lanes::smallint[], @event_ids::uuid[])
 			AS t (endpoint, sequence, lane, event_id)`,
-		pgx.StrictNamedArgs{"endpoints": m.endpoints, "sequences": m.deliveries, "lanes": m.lanes, "event_ids": m.about})
+		pgx.StrictNamedArgs{"at": at, "endpoints": m.endpoints, "sequences": m.deliveries, "lanes": m.lanes, "event_ids": m.about})
 	b.Queue("SELECT pg_notify('" + deliveryChannel + "', '')")
 	return tx.SendBatch(ctx, b).Close()
 }

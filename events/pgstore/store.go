@@ -25,8 +25,17 @@ type Config struct {
 	Poll           time.Duration // Watch calls back at least so often; default 2s
 	// Calendar is the clock of the schedules in endpoints' filters.
 	Calendar schedule.Calendar
-	Signer   audit.Signer // of the audit chain; without it nothing can be added to that
-	Log      *slog.Logger // default discards
+	// Sealer keeps secrets of endpoints unreadable at rest; without one endpoints
+	// can neither be stored nor read. *vault.Vault is one.
+	Sealer Sealer
+	Signer audit.Signer // of the audit chain; without it nothing can be added to that
+	Log    *slog.Logger // default discards
+}
+
+// Sealer encrypts secrets; about binds one to its place.
+type Sealer interface {
+	Seal(secret []byte, about string) []byte
+	Open(sealed []byte, about string) ([]byte, error)
 }
 
 func (c Config) withDefaults() Config {
@@ -121,6 +130,9 @@ func collided(err error) bool {
 	switch pg.Code {
 	case "40001", "40P01": // serialization failure, deadlock
 		return true
+	case "23503": // foreign key violation
+		// An endpoint was deleted while a delivery to it was being queued.
+		return pg.TableName == "delivery"
 	case "23514": // check violation
 		// A row waited for EnsurePartitions on its way into event_default, and
 		// now has a partition. Checks of the schema's own have names.

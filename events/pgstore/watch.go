@@ -14,15 +14,23 @@ type Topic int
 
 // Topics.
 const (
-	EventChanges  Topic = iota // a change was committed
-	CameraChanges              // a camera or a rule was stored or deleted
+	EventChanges    Topic = iota // a change was committed
+	CameraChanges                // a camera or a rule was stored or deleted
+	DeliveryChanges              // deliveries were queued
+	EndpointChanges              // an endpoint or a secret was stored, deleted or disabled
 )
 
 func (t Topic) channel() string {
-	if t == CameraChanges {
+	switch t {
+	case CameraChanges:
 		return cameraChannel
+	case DeliveryChanges:
+		return deliveryChannel
+	case EndpointChanges:
+		return endpointChannel
+	default:
+		return eventChannel
 	}
-	return eventChannel
 }
 
 // Watch calls wake soon after every change of the topic, once at the start and

@@ -6,6 +6,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ed25519"
+	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
@@ -29,6 +30,7 @@ const (
 // Vault holds the keys in memory. It never changes; safe for concurrent use.
 type Vault struct {
 	aead    cipher.AEAD
+	sealing []byte
 	signing ed25519.PrivateKey
 	id      string
 	known   map[string]ed25519.PublicKey // by KeyID, retired ones too
@@ -53,7 +55,7 @@ func Open(dir string) (*Vault, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the key folder: %w", err)
 	}
-	v := &Vault{signing: signing, known: make(map[string]ed25519.PublicKey)}
+	v := &Vault{sealing: sealing, signing: signing, known: make(map[string]ed25519.PublicKey)}
 	if v.aead, err = cipher.NewGCM(block); err != nil {
 		return nil, fmt.Errorf("open the key folder: %w", err)
 	}
@@ -116,6 +118,16 @@ func (v *Vault) Open(sealed []byte, about string) ([]byte, error) {
 		return nil, fmt.Errorf("open a secret of %s: it was sealed with another key (was secrets.key replaced?) or changed", about)
 	}
 	return plain, nil
+}
+
+// Derive returns a key of 32 bytes for one purpose (HKDF-SHA256, RFC 5869). It
+// says nothing about the others, and is the same after a restart.
+func (v *Vault) Derive(purpose string) ([]byte, error) {
+	key, err := hkdf.Key(sha256.New, v.sealing, nil, "xacam "+purpose, 32)
+	if err != nil {
+		return nil, fmt.Errorf("derive a key for %s: %w", purpose, err)
+	}
+	return key, nil
 }
 
 // Sign returns the Ed25519 signature (RFC 8032) of a message and the ID of the

@@ -88,3 +88,27 @@ func TestRetiredKeysAreKnown(t *testing.T) {
 	require.True(t, ok)
 	assert.Equal(t, old.Public(), key)
 }
+
+func TestDerivedKeys(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	v, err := Open(dir)
+	require.NoError(t, err)
+	links, err := v.Derive("links")
+	require.NoError(t, err)
+	assert.Len(t, links, 32)
+	other, err := v.Derive("other")
+	require.NoError(t, err)
+	assert.NotEqual(t, links, other)
+	again, err := Open(dir)
+	require.NoError(t, err)
+	same, err := again.Derive("links")
+	require.NoError(t, err)
+	assert.Equal(t, links, same)
+	stranger, err := Open(t.TempDir())
+	require.NoError(t, err)
+	foreign, err := stranger.Derive("links")
+	require.NoError(t, err)
+	assert.NotEqual(t, links, foreign)
+	assert.NotContains(t, string(links), string(v.sealing[:8]))
+}

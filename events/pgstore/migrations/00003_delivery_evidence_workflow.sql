@@ -81,7 +81,8 @@ CREATE TABLE delivery (
     sequence   bigint NOT NULL REFERENCES outbox_message ON DELETE CASCADE,
     lane       smallint NOT NULL CHECK (lane BETWEEN 0 AND 2),
     state      text NOT NULL CHECK (state IN ('pending', 'parked', 'delivered', 'dead')),
-    attempts   integer NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    attempts   integer NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- since it was queued
+    queued_at  timestamptz NOT NULL, -- later than the message when it is replayed
     next_at    timestamptz, -- of a parked one
     settled_at timestamptz,
     last_error text NOT NULL DEFAULT '',
@@ -114,6 +115,15 @@ CREATE TABLE attempt (
 CREATE INDEX attempt_endpoint ON attempt (endpoint, id DESC);
 CREATE INDEX attempt_message ON attempt (message_id, id);
 CREATE INDEX attempt_started ON attempt USING brin (started_at) WITH (autosummarize = on);
+
+-- idempotency remembers for a day what a request with an Idempotency-Key did, so
+-- that a retry does nothing again. There are no secrets in it.
+CREATE TABLE idempotency (
+    key    text PRIMARY KEY CHECK (key <> ''),
+    what   text NOT NULL, -- the request: another one under this key is refused
+    at     timestamptz NOT NULL DEFAULT now(),
+    answer jsonb NOT NULL
+);
 
 -- feed_key lets a receiver read the feed. Only a hash of the key is kept.
 CREATE TABLE feed_key (
@@ -207,7 +217,7 @@ CREATE TABLE case_hold (
 DROP TABLE case_hold, deletion;
 ALTER TABLE evidence DROP COLUMN retention, DROP COLUMN gone_at;
 DROP INDEX evidence_path;
-DROP TABLE manifest_head, manifest, audit_head, audit, feed_key, attempt, delivery, outbox_message, endpoint_secret, endpoint;
+DROP TABLE manifest_head, manifest, audit_head, audit, feed_key, idempotency, attempt, delivery, outbox_message, endpoint_secret, endpoint;
 ALTER TABLE event DROP CONSTRAINT event_workflow_state, DROP CONSTRAINT event_verdict_when_closed,
     DROP CONSTRAINT event_assignee_when_assigned,
     DROP COLUMN acknowledged_at, DROP COLUMN closed_at;
