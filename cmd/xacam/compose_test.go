@@ -45,7 +45,6 @@ func (f *film) shoot(t *testing.T, path string) {
 	}
 	first := f.background(0)
 	size := strconv.Itoa(first.w) + "x" + strconv.Itoa(first.h)
-	//nolint:gosec // a test's own arguments
 	cmd := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-f", "rawvideo", "-pix_fmt", "bgr24", "-s", size, "-r", strconv.Itoa(filmFPS), "-i", "-",
 		"-c:v", "libx264", "-preset", "veryfast", "-crf", strconv.Itoa(f.crf), "-g", "40", "-pix_fmt", "yuv420p", "-threads", "1", path)
 	var said bytes.Buffer
@@ -53,7 +52,7 @@ func (f *film) shoot(t *testing.T, path string) {
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	rng := rand.New(rand.NewPCG(5, 8)) //nolint:gosec // noise
+	rng := rand.New(rand.NewPCG(5, 8))
 	grain := make([]int32, 1<<16)
 	for i := range grain {
 		grain[i] = int32(math.Round(f.noise * rng.NormFloat64()))
@@ -249,7 +248,7 @@ func (c *canvas) paste(o *cutout, x, y int) {
 			}
 			for k := range 3 {
 				p := &c.pix[3*(py*c.w+px)+k]
-				*p = byte((int(*p)*(255-a) + int(o.bgr[3*(v*o.w+u)+k])*a) / 255) //nolint:gosec // between two bytes
+				*p = byte((int(*p)*(255-a) + int(o.bgr[3*(v*o.w+u)+k])*a) / 255)
 			}
 		}
 	}
@@ -303,7 +302,7 @@ func smooth(m []byte, w, h int) []byte {
 				sum += int(m[(y+d/3-1)*w+x+d%3-1])
 			}
 			if sum > 3*255 {
-				out[y*w+x] = byte(min(255, sum/7)) //nolint:gosec // within a byte
+				out[y*w+x] = byte(min(255, sum/7))
 			}
 		}
 	}
@@ -339,7 +338,7 @@ func largest(m []byte, w, h int) (best []int) {
 // lower side: a knotted bag, or a box.
 func textured(w, h int, b, g, r float64, round bool) *cutout {
 	out := &cutout{w: w, h: h, bgr: make([]byte, 3*w*h), alpha: make([]byte, w*h)}
-	rng := rand.New(rand.NewPCG(3, 9)) //nolint:gosec // a pattern
+	rng := rand.New(rand.NewPCG(3, 9))
 	for y := range h {
 		for x := range w {
 			u, v := (float64(x)+.5)/float64(w)*2-1, (float64(y)+.5)/float64(h)*2-1

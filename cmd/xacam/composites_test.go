@@ -249,7 +249,7 @@ func compositions(t *testing.T, assets string) map[string]*composed {
 			s := c.story
 			s.other, s.keeps = other, keeps
 			f := &composed{film: c.film, dumped: s.place(), actor: float64(345+s.dx) / filmW, taken: s.takenAt > 0}
-			f.seconds, f.film.draw = 19, s.draw
+			f.seconds, f.draw = 19, s.draw
 			key := name + ", left"
 			if keeps {
 				key = name + ", kept"
@@ -308,7 +308,7 @@ rules:
   - {name: dung, kind: stopped_vehicle, zone: z, dwell: 8}
   - {name: un-tac, kind: congestion, zone: z, count: 3, hold: 5}
 `
-	for name, c := range map[string]struct {
+	for name, c := range map[string]struct { //nolint:paralleltest // one runtime
 		rules string
 		shoot func(t *testing.T, path string)
 		want  string // the rule that raises one event; "" for none
@@ -318,7 +318,7 @@ rules:
 		"a car waits, drives on": {street, func(t *testing.T, path string) { t.Helper(); drives(4).shoot(t, path) }, "", false},
 		"traffic crawls":         {motorway, slowed(assets, 18), "un-tac", false},
 		"traffic flows":          {motorway, slowed(assets, 1.5), "", false},
-	} { //nolint:paralleltest // one runtime
+	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "film.mp4")
 			c.shoot(t, path)
@@ -351,7 +351,7 @@ func slowed(assets string, times float64) func(t *testing.T, path string) {
 			t.Skipf("no recording %s", clip)
 		}
 		filter := fmt.Sprintf("setpts=%g*PTS,minterpolate=fps=%d:mi_mode=blend,noise=alls=4:allf=t", times, filmFPS)
-		out, err := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-ss", "7", "-t", "2", "-i", clip, "-vf", filter, //nolint:gosec // a test's own arguments
+		out, err := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-ss", "7", "-t", "2", "-i", clip, "-vf", filter,
 			"-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", "27", "-threads", "1", path).CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	}

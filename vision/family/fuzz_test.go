@@ -102,19 +102,19 @@ func TestRandomTensors(t *testing.T) {
 		require.NotEmpty(t, names)
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			rng := rand.New(rand.NewPCG(21, uint64(len(name)))) //nolint:gosec // a length
+			rng := rand.New(rand.NewPCG(21, uint64(len(name))))
 			for range 120 {
 				g := *byName[names[rng.IntN(len(names))]]
 				g.SourceWidth, g.SourceHeight = 1+rng.IntN(4000), 1+rng.IntN(4000)
 				g.MinScore, g.NMS = rng.Float64(), rng.Float64()
 				raw := make([]byte, 1+rng.IntN(4096))
 				for i := range raw {
-					raw[i] = byte(rng.IntN(256)) //nolint:gosec // a byte
+					raw[i] = byte(rng.IntN(256))
 					if i%3 > 0 {
 						raw[i] %= 160 // mostly what a model gives
 					}
 				}
-				checkFilled(t, decode, &g, raw, byte(rng.IntN(4)*rng.IntN(64))) //nolint:gosec // a byte
+				checkFilled(t, decode, &g, raw, byte(rng.IntN(4)*rng.IntN(64)))
 			}
 		})
 	}

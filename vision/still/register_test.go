@@ -87,7 +87,7 @@ func TestMotionThatIsNone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := &claim{m: move(0, 0), share: .9}
-			s, p, rng := newStreet(1), newAligned(t, a), rand.New(rand.NewPCG(4, 4)) //nolint:gosec // a test
+			s, p, rng := newStreet(1), newAligned(t, a), rand.New(rand.NewPCG(4, 4))
 			p.quiet(s, 1)
 			says(a, rng)
 			p.quiet(s, 5)
