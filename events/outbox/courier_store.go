@@ -79,7 +79,6 @@ func (c *courier) settle(ctx context.Context) bool {
 		return false
 	}
 	c.unsettled, c.since = Settlement{}, time.Time{}
-	c.ended = s.Disable != ""
 	return true
 }
 

@@ -456,6 +456,55 @@ func TestStoreAway(t *testing.T) {
 	})
 }
 
+// TestStoreAwayLong: no more goes out than can be told later, and nothing after
+// the lease has run out, since another server may deliver then.
+func TestStoreAwayLong(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		rate float64
+		most int
+	}{"outcomes": {100, 256}, "lease": {1, 41}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				q, r := newMemory(outbox.Endpoint{Name: "ioc", URL: "https://a.example", Rate: tt.rate, Heartbeat: -1}), &receiver{}
+				for range 2000 {
+					q.queue("ioc", outbox.LaneNormal, "cam")
+				}
+				run(t, outbox.Config{Queue: q, Deliverer: r, Page: 2000})
+				time.Sleep(1500 * time.Millisecond)
+				q.setDown(fmt.Errorf("store: %w", events.ErrUnavailable))
+				time.Sleep(time.Hour)
+				assert.InDelta(t, tt.most, len(r.sequences())-q.count("ioc", "delivered"), 3)
+			})
+		})
+	}
+}
+
+// TestFailTogether: requests that were on their way when the endpoint went away
+// are one failure, and what passed of them does not prove that it is back.
+func TestFailTogether(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newMemory(outbox.Endpoint{Name: "ioc", URL: "https://a.example", Rate: 100, Concurrency: 8, Heartbeat: -1})
+		r := &receiver{takes: 10 * time.Millisecond}
+		r.set(func(m outbox.Message) outbox.Result {
+			time.Sleep(time.Duration(m.Sequence) * time.Millisecond)
+			if m.Sequence == 8 {
+				return outbox.Result{Outcome: outbox.Delivered, Status: 200}
+			}
+			return failure(503)
+		})
+		for i := range 8 {
+			q.queue("ioc", outbox.LaneNormal, fmt.Sprintf("cam-%d", i))
+		}
+		run(t, outbox.Config{Queue: q, Deliverer: r})
+		time.Sleep(time.Second)
+		assert.Equal(t, 1, q.endpoint("ioc").Health.Failures)
+		assert.Len(t, r.tries(), 8)
+	})
+}
+
 // TestShutdown: a request in progress may end, and its outcome is stored; one
 // that takes too long is ended and tried again by the next start.
 func TestShutdown(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -81,9 +82,18 @@ func TestPrivateAddresses(t *testing.T) {
 				assert.Zero(t, r.Status)
 				assert.True(t, r.Sent.IsZero())
 				assert.Regexp(t, "not a public address|unusual form|no address", r.Err.Error())
+				if last := host[strings.LastIndexByte(strings.TrimSuffix(host, "."), '.')+1:]; host[0] != '[' && !dotted(host) && last[0] <= '9' {
+					assert.ErrorContains(t, r.Err, "unusual form", "no resolver is asked what it makes of %s", host)
+				}
 			}
 		})
 	}
+}
+
+// dotted reports whether a host is IPv4 as everybody writes it.
+func dotted(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
 }
 
 // TestUserinfo: what comes before an @ is no host, and is not sent either.

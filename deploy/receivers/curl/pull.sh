@@ -15,7 +15,7 @@ mkdir -p "$folder"
 exec 9>"$folder/lock"
 flock -n 9 || exit 0 # another one is at work
 
-number() { grep -oE "\"$1\": ?[0-9]+" "$2" | head -1 | grep -oE '[0-9]+$'; }
+number() { grep -oE "\"$1\": ?[0-9]+" "$2" | tail -1 | grep -oE '[0-9]+$'; }
 
 after=$(cat "$folder/next" 2>/dev/null || echo 0)
 while :; do
