@@ -208,8 +208,10 @@ func TestDeliveries(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, store.Settle(ctx, outbox.Settlement{
 		Endpoint: "ioc", Epoch: epoch, Dead: []int64{1, 2, 3}, Delivered: []int64{4},
-		Attempts: []outbox.Attempt{{Endpoint: "ioc", Kind: outbox.KindDelivery, MessageID: "m", Sequence: 1, Number: 1,
-			Result: outbox.Result{Outcome: outbox.Refused, Status: 400, Err: errors.New("400 Bad Request"), Started: time.Now()}}},
+		Attempts: []outbox.Attempt{{
+			Endpoint: "ioc", Kind: outbox.KindDelivery, MessageID: "m", Sequence: 1, Number: 1,
+			Result: outbox.Result{Outcome: outbox.Refused, Status: 400, Err: errors.New("400 Bad Request"), Started: time.Now()},
+		}},
 	}))
 	page := p.ok("GET", endpointsPath+"/ioc/deliveries?state=dead&limit=2", "")
 	require.Len(t, page["items"], 2)

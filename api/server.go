@@ -50,8 +50,8 @@ const (
 
 	pathEndpoints          = "/api/v1/endpoints"
 	pathEndpoint           = "/api/v1/endpoints/:name"
-	pathEndpointSecrets    = "/api/v1/endpoints/:name/secrets"
-	pathEndpointSecret     = "/api/v1/endpoints/:name/secrets/:id"
+	pathEndpointSecrets    = "/api/v1/endpoints/:name/secrets"     //nolint:gosec // an address
+	pathEndpointSecret     = "/api/v1/endpoints/:name/secrets/:id" //nolint:gosec // an address
 	pathEndpointTest       = "/api/v1/endpoints/:name/test"
 	pathEndpointEnable     = "/api/v1/endpoints/:name/enable"
 	pathEndpointDeliveries = "/api/v1/endpoints/:name/deliveries"

@@ -206,7 +206,7 @@ func madeUpYear(n int, end time.Time) iter.Seq[events.Event] {
 		step := 360 * 24 * time.Hour / time.Duration(n)
 		l := &load{run: "year"}
 		for i := range n {
-			h := uint64(i) * 0x9e3779b97f4a7c15 >> 20 //nolint:gosec // a hash
+			h := uint64(i) * 0x9e3779b97f4a7c15 >> 20
 			ev := l.event(i, end.Add(-time.Duration(n-i)*step))
 			cameras := uint64(30)
 			if i > n/2 {

@@ -197,7 +197,7 @@ func (s *server) pruneDeliveries(ctx context.Context) error {
 		p, err := s.db.PruneDeliveries(ctx, time.Now().AddDate(0, 0, -s.cfg.Deliveries.Days))
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // asked to end
 		case err != nil && !errors.Is(err, events.ErrUnavailable):
 			s.log.WarnContext(ctx, "old deliveries could not be deleted", "err", err)
 		case p.Messages+p.Attempts > 0:

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -114,12 +115,7 @@ func TestDelivery(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(body), &replayed))
 	assert.Equal(t, 1, replayed.Count)
 	within(t, 15*time.Second, "the replay", func() bool {
-		for _, id := range ids() {
-			if id == list[0].ID+"-raised" {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(ids(), list[0].ID+"-raised")
 	})
 	assert.NotContains(t, s.log.String(), strings.TrimSpace(secret))
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os/user"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -179,7 +180,7 @@ func inEndpoint(i int, name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the parts are wanted
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var errs []error
 		for _, one := range joined.Unwrap() {
 			errs = append(errs, inEndpoint(i, name, one))
@@ -190,7 +191,7 @@ func inEndpoint(i int, name string, err error) error {
 		return &events.FieldError{Field: fmt.Sprintf("endpoints[%d].%s", i, f.Field), Reason: f.Reason}
 	}
 	if name == "" {
-		name = fmt.Sprint(i)
+		name = strconv.Itoa(i)
 	}
 	return fmt.Errorf("endpoint %s: %w", name, err)
 }
@@ -252,7 +253,7 @@ func exportEndpoints(ctx context.Context, s *pgstore.Store, names []string, secr
 				f.Secrets = append(f.Secrets, k.Reveal())
 			}
 		}
-		if err := enc.Encode(f); err != nil {
+		if err := enc.Encode(f); err != nil { //nolint:gosec // secrets only where they were asked for
 			return nil, nil, fmt.Errorf("write endpoint %s: %w", e.Name, err)
 		}
 		found = append(found, e.Name)

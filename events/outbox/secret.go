@@ -40,7 +40,8 @@ func secretOf(scheme string, key []byte, now time.Time) Secret {
 // seed and public key, v1a). Its error never shows the text.
 func ParseSecret(text string, now time.Time) (Secret, error) {
 	text = strings.TrimSpace(text)
-	scheme, body, least, most := SchemeHMAC, "", 24, 64
+	var body string
+	scheme, least, most := SchemeHMAC, 24, 64
 	switch {
 	case strings.HasPrefix(text, prefixSecret):
 		body = strings.TrimPrefix(text, prefixSecret)

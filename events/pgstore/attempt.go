@@ -56,9 +56,9 @@ func (c *attemptColumns) add(a *outbox.Attempt) {
 		retry = &seconds
 	}
 	c.sequences, c.retries, c.starts = append(c.sequences, sequence), append(c.retries, retry), append(c.starts, r.Started)
-	c.numbers = append(c.numbers, int32(min(max(a.Number, 1), math.MaxInt32))) //nolint:gosec // bounded
-	c.millis = append(c.millis, int32(min(max(r.Took.Milliseconds(), 0), math.MaxInt32)))
-	c.statuses = append(c.statuses, int32(min(max(r.Status, 0), 999))) //nolint:gosec // bounded
+	c.numbers = append(c.numbers, int32(min(max(a.Number, 1), math.MaxInt32)))            //nolint:gosec // bounded
+	c.millis = append(c.millis, int32(min(max(r.Took.Milliseconds(), 0), math.MaxInt32))) //nolint:gosec // bounded
+	c.statuses = append(c.statuses, int32(min(max(r.Status, 0), 999)))                    //nolint:gosec // bounded
 }
 
 // queueAttempts appends lines to the log.

@@ -80,8 +80,7 @@ func (s *Store) endpoints(ctx context.Context, q querier, where string, args pgx
 			&success, &attempt, &h.LastError, &beat, &secrets); err != nil {
 			return endpointRow{}, err
 		}
-		h.FailingSince, h.RetryAt, h.LastSuccess, h.LastAttempt, h.HeartbeatAt =
-			orZero(failing), orZero(retry), orZero(success), orZero(attempt), orZero(beat)
+		h.FailingSince, h.RetryAt, h.LastSuccess, h.LastAttempt, h.HeartbeatAt = orZero(failing), orZero(retry), orZero(success), orZero(attempt), orZero(beat)
 		out := endpointRow{Endpoint: e}
 		out.unreadable = s.fill(&out.Endpoint, &spec, secrets)
 		return out, nil

@@ -67,7 +67,7 @@ func loadRows(ctx context.Context, tx pgx.Tx, batch []row) error {
 			e.Rule.Name, int32(e.Rule.Version), e.Object, jsonOrNil(r.subject), e.Why.VI, e.Why.EN, jsonOrNil(r.attributes), //nolint:gosec // newRow checks it
 		})
 		for n, ref := range e.Evidence {
-			evidence = append(evidence, []any{r.id, int32(n), ref.Type, ref.Path, ref.SHA256, ref.Bytes}) //nolint:gosec // few
+			evidence = append(evidence, []any{r.id, int32(n), ref.Type, ref.Path, ref.SHA256, ref.Bytes})
 		}
 	}
 	for _, c := range []struct {

@@ -174,7 +174,7 @@ func TestDeleteWhileCommitting(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				addEndpoint(t, s, outboxtest.Endpoint("ioc"))
+				addEndpoint(t, s, outboxtest.Endpoint("ioc")) //nolint:contextcheck // the test's
 				assert.NoError(t, s.DeleteEndpoint(ctx, "ioc", by))
 			}
 		}

@@ -94,6 +94,7 @@ func leased(t *testing.T, q outbox.Queue) int64 {
 }
 
 func order(t *testing.T, f Fixture) {
+	t.Helper()
 	f.Add(Endpoint("ioc"))
 	f.Add(Endpoint("other"))
 	f.Commit(Raised(1, events.SeverityLow), Raised(2, events.SeverityCritical), Raised(3, events.SeverityInfo))
@@ -109,6 +110,7 @@ func order(t *testing.T, f Fixture) {
 }
 
 func lanes(t *testing.T, f Fixture) {
+	t.Helper()
 	f.Add(Endpoint("ioc"))
 	worse, better := Raised(1, events.SeverityHigh), Raised(2, events.SeverityCritical)
 	f.Commit(worse, better)
@@ -124,6 +126,7 @@ func lanes(t *testing.T, f Fixture) {
 }
 
 func filter(t *testing.T, f Fixture) {
+	t.Helper()
 	e := Endpoint("ioc")
 	e.Filter = outbox.Filter{Severity: events.SeverityMedium, Steps: []events.Step{events.StepRaised}}
 	f.Add(e)
@@ -133,6 +136,7 @@ func filter(t *testing.T, f Fixture) {
 }
 
 func asOf(t *testing.T, f Fixture) {
+	t.Helper()
 	f.Add(Endpoint("ioc"))
 	ev := Raised(1, events.SeverityMedium)
 	ev.Attributes = map[string]any{"count": 3.0}
@@ -155,6 +159,7 @@ func asOf(t *testing.T, f Fixture) {
 }
 
 func lease(t *testing.T, f Fixture) {
+	t.Helper()
 	ctx := t.Context()
 	f.Add(Endpoint("ioc"))
 	first, err := f.Queue.Lease(ctx, "ioc", "me", ttl)
@@ -175,6 +180,7 @@ func lease(t *testing.T, f Fixture) {
 }
 
 func fence(t *testing.T, f Fixture) {
+	t.Helper()
 	ctx := t.Context()
 	f.Add(Endpoint("ioc"))
 	f.Commit(Raised(1, events.SeverityLow))
@@ -206,6 +212,7 @@ func attempt(sequence int64, number int, o outbox.Outcome) outbox.Attempt {
 }
 
 func outcomes(t *testing.T, f Fixture) {
+	t.Helper()
 	ctx := t.Context()
 	f.Add(Endpoint("ioc"))
 	f.Add(Endpoint("other"))
@@ -234,6 +241,7 @@ func outcomes(t *testing.T, f Fixture) {
 }
 
 func lastWord(t *testing.T, f Fixture) {
+	t.Helper()
 	ctx := t.Context()
 	f.Add(Endpoint("ioc"))
 	f.Commit(Raised(1, events.SeverityLow), Raised(2, events.SeverityLow))
@@ -249,6 +257,7 @@ func lastWord(t *testing.T, f Fixture) {
 }
 
 func parked(t *testing.T, f Fixture) {
+	t.Helper()
 	ctx := t.Context()
 	f.Add(Endpoint("ioc"))
 	f.Commit(Raised(1, events.SeverityLow), Raised(2, events.SeverityCritical), Raised(3, events.SeverityLow))
@@ -277,6 +286,7 @@ func parked(t *testing.T, f Fixture) {
 }
 
 func expire(t *testing.T, f Fixture) {
+	t.Helper()
 	ctx := t.Context()
 	f.Add(Endpoint("ioc"))
 	f.Add(Endpoint("other"))
@@ -298,6 +308,7 @@ func expire(t *testing.T, f Fixture) {
 }
 
 func health(t *testing.T, f Fixture) {
+	t.Helper()
 	ctx := t.Context()
 	f.Add(Endpoint("ioc"))
 	epoch := leased(t, f.Queue)
@@ -315,6 +326,7 @@ func health(t *testing.T, f Fixture) {
 }
 
 func gone(t *testing.T, f Fixture) {
+	t.Helper()
 	ctx := t.Context()
 	f.Add(Endpoint("ioc"))
 	f.Commit(Raised(1, events.SeverityLow))
@@ -328,6 +340,7 @@ func gone(t *testing.T, f Fixture) {
 }
 
 func secrets(t *testing.T, f Fixture) {
+	t.Helper()
 	b := Endpoint("b")
 	b.Signing, b.Headers = []string{outbox.SchemeHMAC, outbox.SchemeEd25519}, map[string]string{"Authorization": "Bearer s3cret"}
 	f.Add(b)
