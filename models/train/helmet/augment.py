@@ -20,6 +20,21 @@ def nominal(canvas, margin=MARGIN, dx=0.0, dy=0.0):
                           borderMode=cv2.BORDER_CONSTANT, borderValue=(114, 114, 114))
 
 
+def transplant(head, place, rng):
+    """The head of one canvas in the surroundings of another one, where a head
+    of the same size was: what is around a head must not tell the answer. Every
+    second head gets other colours than its surroundings."""
+    unit = CANVAS / REACH
+    if rng.random() < 0.5:
+        head = colour(head, rng)
+    mask = np.zeros((CANVAS, CANVAS), np.float32)
+    axes = int(unit * rng.uniform(0.55, 0.8)), int(unit * rng.uniform(0.6, 0.85))
+    centre = CANVAS // 2, CANVAS // 2 + int(unit * rng.uniform(-0.05, 0.08))
+    cv2.ellipse(mask, centre, axes, 0, 0, 360, 1.0, -1)
+    mask = cv2.GaussianBlur(mask, (0, 0), float(rng.uniform(1.5, 4)))[..., None]
+    return (head * mask + place * (1 - mask)).astype(np.uint8)
+
+
 def geometry(canvas, rng, strength):
     """Scale, shift, turn, stretch and mirror."""
     unit = CANVAS / REACH

@@ -6,6 +6,7 @@ project; see models/helmet.md.
 """
 
 import collections
+import csv
 import dataclasses
 import json
 import os
@@ -64,6 +65,61 @@ def repair(box, size):
     if not (0 <= x + w / 2 < size[0] and 0 <= y + h / 2 < size[1]):
         return None
     return x, y, w, h
+
+
+def correct(pictures):
+    """Puts the labels right that corrections.csv lists, and leaves out boxes
+    without a head. For training pictures only: the test stays as it was given.
+    """
+    fixes = {(r["picture"], int(r["x"]), int(r["y"])): r["label"] for r in table("corrections.csv")}
+    for p in pictures:
+        heads = []
+        for box, label in p.heads:
+            fix = fixes.pop((p.name, int(box[0]), int(box[1])), LABELS[label])
+            if fix != "none":
+                heads.append((box, LABELS.index(fix)))
+        p.heads = heads
+    if fixes:
+        raise SystemExit(f"corrections.csv: no such boxes: {sorted(fixes)}")
+
+
+def table(name):
+    """The lines of a table beside this file."""
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), name), encoding="utf-8") as f:
+        return list(csv.DictReader(f))
+
+
+def more_heads(folder, test):
+    """The heads of heads.csv, which we boxed and labelled by eye: people whom
+    the set does not label in its own training pictures, and others. A head's
+    name is that of its training picture, or empty for other sources."""
+    rows = collections.defaultdict(list)
+    for r in table("heads.csv"):
+        if os.path.basename(r["picture"]) in test:
+            raise SystemExit(f"heads.csv: {r['picture']} is a test picture")
+        rows[r["picture"], int(r["frame"] or -1)].append(r)
+    out = []
+    for (picture, frame), heads in rows.items():
+        image = read(os.path.join(folder, picture), frame)
+        name = os.path.basename(picture) if "helmet_500" in picture else ""
+        for r in heads:
+            x, y, side = float(r["x"]), float(r["y"]), float(r["side"])
+            canvas = cut(image, x + side / 2, y + side / 2, REACH * side, CANVAS)
+            out.append(Head(canvas, LABELS.index(r["label"]), side, name))
+    return out
+
+
+def read(path, frame):
+    """A picture, or frame number frame, from 0, of a clip."""
+    if frame < 0:
+        image = cv2.imread(path)
+    else:
+        clip = cv2.VideoCapture(path)
+        for _ in range(frame + 1):
+            _, image = clip.read()
+    if image is None:
+        raise SystemExit(f"{path} cannot be read")
+    return image
 
 
 def dhash(image):

@@ -51,6 +51,13 @@ def temperature(held):
     return round(float(best), 2)
 
 
+def pooled(held):
+    """Balanced accuracy of all nets on all heads they were not shown."""
+    q = np.concatenate([without(torch.softmax(torch.from_numpy(ask(m, h)), 1).numpy()) for m, h in held])
+    y = np.concatenate([truth(h) for _, h in held])
+    return {"heads": len(y), "balanced_accuracy": round(balanced(q, y), 4)}
+
+
 def nll(ls, y):
     ls = ls - ls.max(1, keepdims=True)
     return float(np.mean(np.log(np.exp(ls).sum(1)) - ls[np.arange(len(y)), y]))

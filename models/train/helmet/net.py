@@ -19,6 +19,13 @@ class Block(nn.Module):
         return torch.relu(self.body(x) + self.way(x))
 
 
+def even(x):
+    """Each picture with mean 0 and deviation 1, all its channels together: its
+    light is taken away, its colours stay."""
+    x = x - x.mean((1, 2, 3), keepdim=True)
+    return x / ((x * x).mean((1, 2, 3), keepdim=True) + 64.0).sqrt()
+
+
 class Net(nn.Module):
     """Logits of with, without, other."""
 
@@ -37,8 +44,11 @@ class Net(nn.Module):
         self.head = nn.Linear(cin, 3)
 
     def forward(self, x):
-        x = self.features((x - 114.0) / 64.0)
-        return self.head(self.drop(self.place(x).flatten(1)))
+        return self.logits(even(x))
+
+    def logits(self, x):
+        """Takes what even gives."""
+        return self.head(self.drop(self.place(self.features(x)).flatten(1)))
 
 
 class Shipped(nn.Module):
@@ -51,5 +61,6 @@ class Shipped(nn.Module):
         self.temperature = temperature
 
     def forward(self, x):
-        p = sum(torch.softmax(n(x) / self.temperature, 1) for n in self.nets)
+        x = even(x)
+        p = sum(torch.softmax(n.logits(x) / self.temperature, 1) for n in self.nets)
         return p / len(self.nets)
