@@ -89,14 +89,15 @@ def table(name):
         return list(csv.DictReader(f))
 
 
-def more_heads(folder, test):
-    """The heads of heads.csv, which we boxed and labelled by eye: people whom
-    the set does not label in its own training pictures, and others. A head's
-    name is that of its training picture, or empty for other sources."""
+def more_heads(folder, name, test):
+    """The heads of a table, which we boxed and labelled by eye: in heads.csv
+    people whom the set does not label in its own training pictures, and others;
+    in other_cameras.csv heads that no training sees. A head's name is that of
+    its training picture, or empty for other sources."""
     rows = collections.defaultdict(list)
-    for r in table("heads.csv"):
+    for r in table(name):
         if os.path.basename(r["picture"]) in test:
-            raise SystemExit(f"heads.csv: {r['picture']} is a test picture")
+            raise SystemExit(f"{name}: {r['picture']} is a test picture")
         rows[r["picture"], int(r["frame"] or -1)].append(r)
     out = []
     for (picture, frame), heads in rows.items():
@@ -152,21 +153,25 @@ def split(pictures, seed=20261123, share=0.25):
     groups = sorted({p.group for p in pictures})
     random.Random(seed).shuffle(groups)
     test = set(groups[: round(len(groups) * share)])
-    seen, held = set(), []
+    return [p for p in pictures if p.group not in test], firsts(p for p in pictures if p.group in test)
+
+
+def firsts(pictures):
+    """The first picture of each group."""
+    out = {}
     for p in pictures:
-        if p.group in test and p.group not in seen:
-            seen.add(p.group)
-            held.append(p)
-    return [p for p in pictures if p.group not in test], held
+        out.setdefault(p.group, p)
+    return list(out.values())
 
 
 def folds(pictures, n, seed=7):
-    """Yields n pairs of training and validation pictures, whole groups each."""
+    """Yields n pairs of training and validation pictures, whole groups each; of
+    a group, the validation has one."""
     groups = sorted({p.group for p in pictures})
     random.Random(seed).shuffle(groups)
     for k in range(n):
         held = set(groups[k::n])
-        yield [p for p in pictures if p.group not in held], [p for p in pictures if p.group in held]
+        yield [p for p in pictures if p.group not in held], firsts(p for p in pictures if p.group in held)
 
 
 @dataclasses.dataclass

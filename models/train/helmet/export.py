@@ -58,8 +58,9 @@ def write(model, path):
 
 
 def store(graph):
-    """Stores the weights of convolutions in 8 bits, with a DequantizeLinear
-    before their use; nothing is lost, see fused."""
+    """Stores the weights of convolutions in 8 bits, and what to multiply them
+    with; nothing is lost, see fused. With a Cast and a Mul, which ONNX Runtime
+    does once, when it loads: a DequantizeLinear it would do for each picture."""
     convolutions = {n.input[1] for n in graph.node if n.op_type == "Conv"}
     for t in list(graph.initializer):
         w = numpy_helper.to_array(t)
@@ -69,10 +70,11 @@ def store(graph):
         q = np.rint(w / scale)
         if not np.allclose(q * scale, w, rtol=0, atol=1e-3 * float(scale.max())):
             raise SystemExit(f"{t.name} does not fit into 8 bits: it was not fused")
-        parts = [(q.astype(np.int8), ".q"), (scale.ravel(), ".s"), (np.zeros(len(scale), np.int8), ".z")]
         graph.initializer.remove(t)
-        graph.initializer.extend(numpy_helper.from_array(a, t.name + end) for a, end in parts)
-        graph.node.insert(0, helper.make_node("DequantizeLinear", [t.name + end for _, end in parts], [t.name], axis=0))
+        graph.initializer.extend([numpy_helper.from_array(q.astype(np.int8), t.name + ".q"),
+                                  numpy_helper.from_array(scale, t.name + ".s")])
+        graph.node.insert(0, helper.make_node("Mul", [t.name + ".f", t.name + ".s"], [t.name]))
+        graph.node.insert(0, helper.make_node("Cast", [t.name + ".q"], [t.name + ".f"], to=onnx.TensorProto.FLOAT))
 
 
 def check(model):

@@ -42,13 +42,19 @@ class Net(nn.Module):
         self.place = nn.Sequential(nn.Conv2d(cin, cin, 4, groups=cin, bias=False), nn.BatchNorm2d(cin))
         self.drop = nn.Dropout(dropout)
         self.head = nn.Linear(cin, 3)
+        self.where = nn.Linear(cin, 4)  # for training only: who can say where the head is has seen it
 
     def forward(self, x):
         return self.logits(even(x))
 
     def logits(self, x):
         """Takes what even gives."""
-        return self.head(self.drop(self.place(self.features(x)).flatten(1)))
+        return self.both(x)[0]
+
+    def both(self, x):
+        """Logits, and where the head is; see augment.geometry."""
+        x = self.drop(self.place(self.features(x)).flatten(1))
+        return self.head(x), self.where(x)
 
 
 class Shipped(nn.Module):

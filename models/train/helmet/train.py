@@ -43,25 +43,31 @@ class Pools:
         self.counts = [(batch - other) // 2, batch - other - (batch - other) // 2, other]
         self.steps = round(VIEWS / (batch - other))
 
-    def draw(self, rng, swap):
-        """One batch of augmented heads, evenly by label."""
-        xs, ys = [], []
+    def draw(self, rng, args):
+        """One batch of augmented heads, evenly by label: pictures, labels, and
+        where the heads are, with a column of ones; zeros where there is none."""
+        xs, ys, ws = [], [], []
         for label, (pool, n) in enumerate(zip(self.pools, self.counts)):
             for i in rng.integers(0, len(pool), n):
                 canvas = pool[i].canvas
-                if label != data.OTHER and rng.random() < swap:
+                if label != data.OTHER and rng.random() < args.crown:
+                    under = self.heads if label == data.WITH else pool  # a helmet's strap is none of bare hair
+                    canvas = augment.crown(canvas, under[rng.integers(0, len(under))].canvas, rng)
+                if label != data.OTHER and rng.random() < args.swap:
                     canvas = augment.transplant(canvas, self.heads[rng.integers(0, len(self.heads))].canvas, rng)
-                xs.append(augment.random_view(canvas, rng))
+                view, where = augment.random_view(canvas, rng, args.strength)
+                xs.append(view)
                 ys.append(label)
+                ws.append(np.append(where, 1) if label != data.OTHER else np.zeros(5))
         x = torch.from_numpy(augment.tensor(xs)).contiguous(memory_format=torch.channels_last)
-        return x, nn.functional.one_hot(torch.tensor(ys), len(data.LABELS)).float()
+        return x, nn.functional.one_hot(torch.tensor(ys), len(data.LABELS)).float(), torch.from_numpy(np.stack(ws)).float()
 
 
-def mix(x, y, rng, alpha):
+def mix(parts, rng, alpha):
     """Mixup (Zhang et al., 2018): each picture a little of another one."""
     k = float(rng.beta(alpha, alpha))
-    order = torch.from_numpy(rng.permutation(len(x)))
-    return k * x + (1 - k) * x[order], k * y + (1 - k) * y[order]
+    order = torch.from_numpy(rng.permutation(len(parts[0])))
+    return [k * p + (1 - k) * p[order] for p in parts]
 
 
 class Run:
@@ -115,8 +121,9 @@ class Run:
         self.model.train()
         total = 0.0
         for i in range(self.pools.steps):
-            x, y = mix(*self.pools.draw(self.rng, self.args.swap), self.rng, self.args.mix)
-            value = loss(self.model(x), y)
+            x, y, w = mix(self.pools.draw(self.rng, self.args), self.rng, self.args.mix)
+            said, where = self.model.both(net.even(x))
+            value = loss(said, y) + self.args.where * nn.functional.smooth_l1_loss(where * w[:, 4:], w[:, :4])
             self.opt.zero_grad()
             value.backward()
             self.opt.step()
@@ -159,12 +166,15 @@ def options():
     ap.add_argument("--metrics", default="metrics.json")
     ap.add_argument("--nets", type=int, default=5)
     ap.add_argument("--only", type=int, default=-1, help="train this net alone, to be joined later by a run without --only")
-    ap.add_argument("--epochs", type=int, default=300)
+    ap.add_argument("--epochs", type=int, default=200)
     ap.add_argument("--batch", type=int, default=40)
     ap.add_argument("--lr", type=float, default=3e-3)
     ap.add_argument("--decay", type=float, default=0.1)
     ap.add_argument("--mix", type=float, default=0.3)
     ap.add_argument("--swap", type=float, default=0.5, help="share of heads that are put into other surroundings")
+    ap.add_argument("--strength", type=float, default=0.65, help="of the changes of light, place and sharpness")
+    ap.add_argument("--crown", type=float, default=0.2, help="share of heads that get the lower part of another one")
+    ap.add_argument("--where", type=float, default=1.0, help="weight of knowing where the head is")
     ap.add_argument("--test", action="store_true", help="ask about the test pictures too")
     return ap.parse_args()
 
@@ -177,7 +187,7 @@ def main():
     pictures = data.load(args.data)
     rest, test = data.split(pictures)
     data.correct(rest)
-    more = data.more_heads(args.more, {p.name for p in test}) if args.more else []
+    more = data.more_heads(args.more, "heads.csv", {p.name for p in test}) if args.more else []
     parts = list(data.folds(rest, args.nets))
     nets = {k: one_net(k, part, own, more, args) for k, (part, own) in enumerate(parts) if args.only in (-1, k)}
     if len(nets) < args.nets:
@@ -193,6 +203,8 @@ def main():
     }
     if args.test:
         report["test"] = evaluate.report(shipped, data.heads_of(test))
+    if args.test and args.more:
+        report["other_cameras"] = evaluate.report(shipped, data.more_heads(args.more, "other_cameras.csv", {}))
     with open(args.metrics, "w", encoding="utf-8") as f:
         json.dump(report, f, indent=1)
     print(json.dumps(report, indent=1))
