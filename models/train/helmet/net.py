@@ -59,7 +59,8 @@ class Net(nn.Module):
 
 class Shipped(nn.Module):
     """What goes into the file: the mean answer of some nets, as probabilities
-    at a temperature."""
+    at a temperature. Every second net sees the picture mirrored: that costs
+    nothing, and they agree less on what is wrong."""
 
     def __init__(self, nets, temperature=1.0):
         super().__init__()
@@ -68,5 +69,6 @@ class Shipped(nn.Module):
 
     def forward(self, x):
         x = even(x)
-        p = sum(torch.softmax(n.logits(x) / self.temperature, 1) for n in self.nets)
+        views = x, torch.flip(x, [3])
+        p = sum(torch.softmax(n.logits(views[i % 2]) / self.temperature, 1) for i, n in enumerate(self.nets))
         return p / len(self.nets)

@@ -5,8 +5,9 @@
 --data has images/ and annotations.json, --more the folders that heads.csv
 names; see data.py. A quarter of the pictures, copies counted once, is the test:
 it is used for the final figures only. The model is the mean of some nets, each
-trained without another part of the rest; what each says of its own part gives
-the temperature and the figures that choices are made by. Everything on the way
+trained without another part of the rest, and kept twice: it is trained again
+from where it came to, and gets somewhere else. What the two say of their own
+part gives the temperature and the figures that choices are made by. Everything on the way
 is kept beside --out: a run that was stopped goes on from there, and nets may be
 trained at the same time (--only) and joined later. The same seeds give the same
 file on the same machine and versions.
@@ -30,6 +31,7 @@ import evaluate
 import export
 import net
 
+PARTS = 5  # of the training pictures; each net is not shown one of them
 VIEWS = 600  # heads in what is called an epoch here, drawn at random
 
 
@@ -71,26 +73,29 @@ def mix(parts, rng, alpha):
 
 
 class Run:
-    """The training of one net, which can be stopped and gone on with."""
+    """The training of one net for some epochs, which can be stopped and gone on
+    with. begun is a net to begin from, or None."""
 
-    def __init__(self, pools, args, seed, path):
+    def __init__(self, pools, args, epochs, seed, path, begun=None):
         torch.manual_seed(seed)
-        self.pools, self.args, self.path = pools, args, path
+        self.pools, self.args, self.epochs, self.path = pools, args, epochs, path
         self.rng = np.random.default_rng(seed)
         self.model = net.Net().to(memory_format=torch.channels_last)
+        if begun is not None:
+            self.model.load_state_dict(begun.state_dict())
         self.mean = copy.deepcopy(self.model)
         weights = [p for p in self.model.parameters() if p.ndim > 1]
         rest = [p for p in self.model.parameters() if p.ndim <= 1]
         self.opt = torch.optim.AdamW([{"params": weights, "weight_decay": args.decay},
                                       {"params": rest, "weight_decay": 0.0}], lr=args.lr)
-        self.plan = torch.optim.lr_scheduler.OneCycleLR(self.opt, args.lr, total_steps=args.epochs * pools.steps, pct_start=0.1)
+        self.plan = torch.optim.lr_scheduler.OneCycleLR(self.opt, args.lr, total_steps=epochs * pools.steps, pct_start=0.1)
         self.epoch = 0
         if os.path.exists(path):
             self.load()
 
     def load(self):
         kept = torch.load(self.path)
-        if kept["epochs"] != self.args.epochs:
+        if kept["epochs"] != self.epochs:
             raise SystemExit(f"{self.path} is of a run of {kept['epochs']} epochs: remove it, or go on with as many")
         for name in ("model", "mean", "opt", "plan"):
             getattr(self, name).load_state_dict(kept[name])
@@ -101,7 +106,7 @@ class Run:
     def save(self):
         kept = {name: getattr(self, name).state_dict() for name in ("model", "mean", "opt", "plan")}
         kept |= {"rng": self.rng.bit_generator.state, "torch": torch.get_rng_state(), "epoch": self.epoch,
-                 "epochs": self.args.epochs}
+                 "epochs": self.epochs}
         torch.save(kept, self.path + ".new")
         os.replace(self.path + ".new", self.path)
 
@@ -136,26 +141,28 @@ class Run:
     def finish(self, told):
         """Trains to the end and returns the mean of the weights over time."""
         begin = time.process_time()
-        while self.epoch < self.args.epochs:
+        while self.epoch < self.epochs:
             value = self.one_epoch()
-            if self.epoch % 10 == 0 or self.epoch == self.args.epochs:
+            if self.epoch % 10 == 0 or self.epoch == self.epochs:
                 self.save()
                 told(self, f"epoch {self.epoch} loss {value:.3f} cpu {time.process_time() - begin:.0f} s")
         return self.mean.eval()
 
 
 def one_net(k, part, own, more, args):
-    """Returns the net that is not shown its own pictures."""
+    """Returns the net that is not shown its own pictures, twice."""
     heads = data.heads_of(part) + [h for h in more if not h.name or h.name in {p.name for p in part}]
     pools = Pools(heads, data.others_of(part, random.Random(100 + k), 6), args.batch)
     own = data.heads_of(own)
 
     def told(run, line):
-        if run.epoch % 50 == 0 or run.epoch == args.epochs:
-            line += f", the heads it is not shown: {evaluate.summary(run.mean.eval(), own)}"
+        if run.epoch % 50 == 0 or run.epoch == run.epochs:
+            line += f", the heads it is not shown: {evaluate.summary([run.mean.eval()], own)}"
         print(f"net {k}, {len(heads)} heads: {line}", flush=True)
 
-    return Run(pools, args, 100 + k, f"{args.out}.{k}.pt").finish(told)
+    first = Run(pools, args, args.epochs, 100 + k, f"{args.out}.{k}.pt").finish(told)
+    second = Run(pools, args, args.again, 200 + k, f"{args.out}.{k}.again.pt", first).finish(told)
+    return [first, second]
 
 
 def options():
@@ -164,9 +171,10 @@ def options():
     ap.add_argument("--more", default="", help="folder of the pictures and clips that heads.csv names")
     ap.add_argument("--out", default="helmet.onnx")
     ap.add_argument("--metrics", default="metrics.json")
-    ap.add_argument("--nets", type=int, default=5)
+    ap.add_argument("--nets", type=int, default=2, help="at most 5: each is not shown another fifth")
     ap.add_argument("--only", type=int, default=-1, help="train this net alone, to be joined later by a run without --only")
     ap.add_argument("--epochs", type=int, default=200)
+    ap.add_argument("--again", type=int, default=60, help="epochs of training again")
     ap.add_argument("--batch", type=int, default=40)
     ap.add_argument("--lr", type=float, default=3e-3)
     ap.add_argument("--decay", type=float, default=0.1)
@@ -188,18 +196,19 @@ def main():
     rest, test = data.split(pictures)
     data.correct(rest)
     more = data.more_heads(args.more, "heads.csv", {p.name for p in test}) if args.more else []
-    parts = list(data.folds(rest, args.nets))
+    parts = list(data.folds(rest, PARTS))[: args.nets]
     nets = {k: one_net(k, part, own, more, args) for k, (part, own) in enumerate(parts) if args.only in (-1, k)}
     if len(nets) < args.nets:
         return
     held = [(nets[k], data.heads_of(own)) for k, (_, own) in enumerate(parts)]
     temperature = evaluate.temperature(held)
-    shipped = export.fused(net.Shipped([nets[k] for k in range(args.nets)], temperature))
+    shipped = export.fused(net.Shipped([n for k in range(args.nets) for n in nets[k]], temperature))
     export.write(shipped, args.out)
     report = {
         "pictures": len(pictures), "copies": len(pictures) - len({p.group for p in pictures}),
         "train_pictures": len(rest), "test_pictures": len(test), "temperature": temperature,
-        "held_back": evaluate.pooled(held), "held_back_by_net": [evaluate.summary(m, h) for m, h in held],
+        "held_back": {"single": evaluate.pooled([(ns[:1], h) for ns, h in held]),
+                      "again": evaluate.pooled([(ns[1:], h) for ns, h in held]), "both": evaluate.pooled(held)},
     }
     if args.test:
         report["test"] = evaluate.report(shipped, data.heads_of(test))
