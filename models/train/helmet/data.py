@@ -6,6 +6,7 @@ project; see models/helmet.md.
 """
 
 import collections
+import csv
 import dataclasses
 import json
 import os
@@ -66,6 +67,62 @@ def repair(box, size):
     return x, y, w, h
 
 
+def correct(pictures):
+    """Puts the labels right that corrections.csv lists, and leaves out boxes
+    without a head. For training pictures only: the test stays as it was given.
+    """
+    fixes = {(r["picture"], int(r["x"]), int(r["y"])): r["label"] for r in table("corrections.csv")}
+    for p in pictures:
+        heads = []
+        for box, label in p.heads:
+            fix = fixes.pop((p.name, int(box[0]), int(box[1])), LABELS[label])
+            if fix != "none":
+                heads.append((box, LABELS.index(fix)))
+        p.heads = heads
+    if fixes:
+        raise SystemExit(f"corrections.csv: no such boxes: {sorted(fixes)}")
+
+
+def table(name):
+    """The lines of a table beside this file."""
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), name), encoding="utf-8") as f:
+        return list(csv.DictReader(f))
+
+
+def more_heads(folder, name, test):
+    """The heads of a table, which we boxed and labelled by eye: in heads.csv
+    people whom the set does not label in its own training pictures, and others;
+    in other_cameras.csv heads that no training sees. A head's name is that of
+    its training picture, or empty for other sources."""
+    rows = collections.defaultdict(list)
+    for r in table(name):
+        if os.path.basename(r["picture"]) in test:
+            raise SystemExit(f"{name}: {r['picture']} is a test picture")
+        rows[r["picture"], int(r["frame"] or -1)].append(r)
+    out = []
+    for (picture, frame), heads in rows.items():
+        image = read(os.path.join(folder, picture), frame)
+        name = os.path.basename(picture) if "helmet_500" in picture else ""
+        for r in heads:
+            x, y, side = float(r["x"]), float(r["y"]), float(r["side"])
+            canvas = cut(image, x + side / 2, y + side / 2, REACH * side, CANVAS)
+            out.append(Head(canvas, LABELS.index(r["label"]), side, name))
+    return out
+
+
+def read(path, frame):
+    """A picture, or frame number frame, from 0, of a clip."""
+    if frame < 0:
+        image = cv2.imread(path)
+    else:
+        clip = cv2.VideoCapture(path)
+        for _ in range(frame + 1):
+            _, image = clip.read()
+    if image is None:
+        raise SystemExit(f"{path} cannot be read")
+    return image
+
+
 def dhash(image):
     """64 bits: where a 9 × 8 grey picture gets brighter to the right."""
     small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
@@ -96,21 +153,25 @@ def split(pictures, seed=20261123, share=0.25):
     groups = sorted({p.group for p in pictures})
     random.Random(seed).shuffle(groups)
     test = set(groups[: round(len(groups) * share)])
-    seen, held = set(), []
+    return [p for p in pictures if p.group not in test], firsts(p for p in pictures if p.group in test)
+
+
+def firsts(pictures):
+    """The first picture of each group."""
+    out = {}
     for p in pictures:
-        if p.group in test and p.group not in seen:
-            seen.add(p.group)
-            held.append(p)
-    return [p for p in pictures if p.group not in test], held
+        out.setdefault(p.group, p)
+    return list(out.values())
 
 
 def folds(pictures, n, seed=7):
-    """Yields n pairs of training and validation pictures, whole groups each."""
+    """Yields n pairs of training and validation pictures, whole groups each; of
+    a group, the validation has one."""
     groups = sorted({p.group for p in pictures})
     random.Random(seed).shuffle(groups)
     for k in range(n):
         held = set(groups[k::n])
-        yield [p for p in pictures if p.group not in held], [p for p in pictures if p.group in held]
+        yield [p for p in pictures if p.group not in held], firsts(p for p in pictures if p.group in held)
 
 
 @dataclasses.dataclass

@@ -37,23 +37,43 @@ def truth(heads):
     return np.array([h.label for h in heads])
 
 
-def summary(model, heads):
-    """Balanced accuracy of one net on nominal crops."""
-    p = torch.softmax(torch.from_numpy(ask(model, heads)), 1).numpy()
-    return {"heads": len(heads), "balanced_accuracy": round(balanced(without(p), truth(heads)), 4)}
+def said(nets, heads, temperature=1.0):
+    """The mean answer of some nets, as the file gives it."""
+    mirrored = [data.Head(h.canvas[:, ::-1].copy(), h.label, h.size, h.name) for h in heads]
+    logits = [ask(n, mirrored if i % 2 else heads) for i, n in enumerate(nets)]
+    return np.mean([softmax(a / temperature) for a in logits], axis=0)
+
+
+def softmax(a):
+    return torch.softmax(torch.from_numpy(a), 1).numpy()
+
+
+def summary(nets, heads):
+    """Balanced accuracy on nominal crops."""
+    return {"heads": len(heads), "balanced_accuracy": round(balanced(without(said(nets, heads)), truth(heads)), 4)}
+
+
+def pooled(held):
+    """Balanced accuracy of all nets on all heads they were not shown."""
+    q = np.concatenate([without(said(nets, heads)) for nets, heads in held])
+    y = np.concatenate([truth(heads) for _, heads in held])
+    return {"heads": len(y), "balanced_accuracy": round(balanced(q, y), 4)}
 
 
 def temperature(held):
     """The temperature that makes held-back heads most likely."""
-    ls = np.concatenate([ask(m, h) for m, h in held])[:, :2].astype(np.float64)
-    y = np.concatenate([truth(h) for _, h in held])
-    best = min(np.arange(0.4, 3.01, 0.05), key=lambda t: nll(ls / t, y))
-    return round(float(best), 2)
+    y = np.concatenate([truth(heads) for _, heads in held])
+
+    def cost(t):
+        q = np.concatenate([without(said(nets, heads, t)) for nets, heads in held])
+        return nll(q, y)
+
+    return round(float(min(np.arange(0.2, 2.01, 0.05), key=cost)), 2)
 
 
-def nll(ls, y):
-    ls = ls - ls.max(1, keepdims=True)
-    return float(np.mean(np.log(np.exp(ls).sum(1)) - ls[np.arange(len(y)), y]))
+def nll(q, y):
+    """How unlikely the labels are to one who gives q for no helmet."""
+    return float(-np.mean(np.log(np.maximum(np.where(y == data.WITHOUT, q, 1 - q), 1e-6))))
 
 
 def calibration(q, y, bins=10):

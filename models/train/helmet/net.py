@@ -19,6 +19,13 @@ class Block(nn.Module):
         return torch.relu(self.body(x) + self.way(x))
 
 
+def even(x):
+    """Each picture with mean 0 and deviation 1, all its channels together: its
+    light is taken away, its colours stay."""
+    x = x - x.mean((1, 2, 3), keepdim=True)
+    return x / ((x * x).mean((1, 2, 3), keepdim=True) + 64.0).sqrt()
+
+
 class Net(nn.Module):
     """Logits of with, without, other."""
 
@@ -35,15 +42,25 @@ class Net(nn.Module):
         self.place = nn.Sequential(nn.Conv2d(cin, cin, 4, groups=cin, bias=False), nn.BatchNorm2d(cin))
         self.drop = nn.Dropout(dropout)
         self.head = nn.Linear(cin, 3)
+        self.where = nn.Linear(cin, 4)  # for training only: who can say where the head is has seen it
 
     def forward(self, x):
-        x = self.features((x - 114.0) / 64.0)
-        return self.head(self.drop(self.place(x).flatten(1)))
+        return self.logits(even(x))
+
+    def logits(self, x):
+        """Takes what even gives."""
+        return self.both(x)[0]
+
+    def both(self, x):
+        """Logits, and where the head is; see augment.geometry."""
+        x = self.drop(self.place(self.features(x)).flatten(1))
+        return self.head(x), self.where(x)
 
 
 class Shipped(nn.Module):
     """What goes into the file: the mean answer of some nets, as probabilities
-    at a temperature."""
+    at a temperature. Every second net sees the picture mirrored: that costs
+    nothing, and they agree less on what is wrong."""
 
     def __init__(self, nets, temperature=1.0):
         super().__init__()
@@ -51,5 +68,7 @@ class Shipped(nn.Module):
         self.temperature = temperature
 
     def forward(self, x):
-        p = sum(torch.softmax(n(x) / self.temperature, 1) for n in self.nets)
+        x = even(x)
+        views = x, torch.flip(x, [3])
+        p = sum(torch.softmax(n.logits(views[i % 2]) / self.temperature, 1) for i, n in enumerate(self.nets))
         return p / len(self.nets)
