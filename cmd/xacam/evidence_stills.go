@@ -18,7 +18,6 @@ import (
 	"github.com/xacam/xacam/streams/ring"
 	"github.com/xacam/xacam/vision/geom"
 	"github.com/xacam/xacam/vision/prep"
-	"github.com/xacam/xacam/vision/still"
 )
 
 const (
@@ -32,12 +31,10 @@ const (
 
 // stillsJob asks for the pictures of an event.
 type stillsJob struct {
-	event    events.Event
-	base     string
-	sight    *sight
-	state    deckState
-	before   time.Time // the earliest that may be an approach
-	pictures *still.Pictures
+	event events.Event
+	base  string
+	sight *sight
+	state deckState
 }
 
 // stillsDone is what became of it.
@@ -53,7 +50,7 @@ func (c *capturer) pen(k *capture, now time.Time) {
 		return
 	}
 	ev := k.draft.Event
-	job := stillsJob{event: ev, base: k.base, sight: k.sight, state: k.sight.deck.state(), before: k.from}
+	job := stillsJob{event: ev, base: k.base, sight: k.sight, state: k.sight.deck.state()}
 	select {
 	case c.pens <- job:
 		k.penned = true
@@ -238,7 +235,7 @@ func decodeAt(st deckState, target, latest time.Time) (*plate, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer dec.Close()
+	defer func() { _ = dec.Close() }() // freeing a decoder cannot fail in a way that anyone could mend
 	var best *media.Frame
 	defer func() { best.Release() }()
 	offer := func(frames []*media.Frame) {

@@ -235,7 +235,7 @@ func TestSightIsBounded(t *testing.T) {
 	at := time.Date(2026, 11, 23, 15, 0, 0, 0, time.UTC)
 	scene := &vision.Scene{}
 	for i := range 200 {
-		scene.Tracks = append(scene.Tracks, vision.Track{ID: uint64(i + 1), Label: "person"}) //nolint:gosec // small
+		scene.Tracks = append(scene.Tracks, vision.Track{ID: uint64(i + 1), Label: "person"})
 	}
 	pics := func(uint64) (still.Pictures, bool) { return still.Pictures{Width: 1, Height: 1}, true }
 	for i := range 5000 {

@@ -124,10 +124,15 @@ func (r *recorder) keep(j job) {
 			}
 		}
 	}
+	var drafts sync.WaitGroup // the disk takes several at about the price of one
 	for i := range j.changes {
 		if ev := &j.changes[i].Event; ev.State == events.StateRaised {
-			r.evidence.Begin(ev)
-		} else {
+			drafts.Go(func() { r.evidence.Begin(ev) })
+		}
+	}
+	drafts.Wait()
+	for i := range j.changes {
+		if ev := &j.changes[i].Event; ev.State != events.StateRaised {
 			r.evidence.Clear(ev)
 		}
 	}

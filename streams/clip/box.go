@@ -13,7 +13,6 @@ import (
 type box struct{ b []byte }
 
 func (x *box) u8(v ...byte) { x.b = append(x.b, v...) }
-func (x *box) u16(v uint16) { x.b = binary.BigEndian.AppendUint16(x.b, v) }
 func (x *box) u32(v uint32) { x.b = binary.BigEndian.AppendUint32(x.b, v) }
 func (x *box) u64(v uint64) { x.b = binary.BigEndian.AppendUint64(x.b, v) }
 func (x *box) str(s string) { x.b = append(x.b, s...) }
@@ -50,7 +49,7 @@ func ntp(at time.Time) uint64 {
 }
 
 // mp4Time is a time in seconds since 1904.
-func mp4Time(at time.Time) uint64 { return uint64(max(0, at.Unix()+mp4Epoch)) } //nolint:gosec // not negative
+func mp4Time(at time.Time) uint64 { return uint64(max(0, at.Unix()+mp4Epoch)) }
 
 // fragment writes "prft", "moof" and "mdat" of the pending samples, whose
 // decoding times are given; end is when the next fragment may begin and first the
@@ -100,7 +99,7 @@ func (w *Writer) fragment(times []time.Duration, end time.Duration, first time.T
 	x.end(traf)
 	x.end(moof)
 	binary.BigEndian.PutUint32(x.b[offset:], uint32(len(x.b)-moof+8)) //nolint:gosec // small
-	x.u32(uint32(total + 8))                                          //nolint:gosec // bounded by the ring
+	x.u32(uint32(total + 8))
 	x.str("mdat")
 	if _, err := w.buf.Write(x.b); err != nil {
 		return 0, err

@@ -72,7 +72,7 @@ func play(t *testing.T, path string) played {
 	defer srv.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", //nolint:gosec // our own page
+	cmd := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
 		"--remote-debugging-port=0", "--user-data-dir="+t.TempDir(), srv.URL)
 	cmd.WaitDelay = 5 * time.Second
@@ -91,6 +91,8 @@ func play(t *testing.T, path string) played {
 }
 
 // A browser shows the clip, its length, and the picture at the event.
+//
+//nolint:paralleltest // one browser at a time
 func TestChromiumPlays(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a browser")

@@ -20,7 +20,7 @@ import (
 	"github.com/xacam/xacam/streams/streamtest"
 )
 
-var began = time.Date(2026, 11, 23, 15, 14, 0, 250e6, time.UTC)
+var began = time.Date(2026, 11, 23, 15, 14, 0, 250e6, time.UTC) //nolint:gochecknoglobals // a constant
 
 // units returns those of a clip of testdata, with capture times.
 func units(t *testing.T, name string) (media.Format, []*media.AccessUnit) {
@@ -222,7 +222,7 @@ func TestBeginsWithAKey(t *testing.T) {
 // or an error.
 func TestGarbage(t *testing.T) {
 	t.Parallel()
-	rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // garbage need not be secret
+	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range 300 {
 		path := filepath.Join(t.TempDir(), "clip.mp4")
 		format := media.Format{Codec: media.Codec(1 + i%2), Rotation: rng.IntN(4) * 90}

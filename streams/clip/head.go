@@ -181,11 +181,11 @@ func (w *Writer) words(x *box) {
 		if offset == 0 {
 			marks = marks[1:]
 		}
-		x.u8(byte(len(marks)))
+		x.u8(byte(len(marks))) //nolint:gosec // 1 or 2
 		for _, m := range marks {
 			x.u64(uint64(m.at / 100)) //nolint:gosec // 100 ns units, not negative
 			name := short(m.name, 255)
-			x.u8(byte(len(name)))
+			x.u8(byte(len(name))) //nolint:gosec // cut above
 			x.str(name)
 		}
 		x.end(chpl)

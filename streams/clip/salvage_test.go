@@ -63,7 +63,7 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	for i := range 12 {
 		dir := t.TempDir()
-		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKill$") //nolint:gosec // ourselves
+		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKill$")
 		child.Env = append(os.Environ(), childFolder+"="+dir)
 		require.NoError(t, child.Start())
 		path := filepath.Join(dir, "clip.mp4")
