@@ -20,7 +20,7 @@ func (s *server) addSealing(store *evidence.Store) (*evidence.Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.evidence.finished = func(*evidence.Draft) { sealer.Wake() }
+	store.OnReady(sealer.Wake)
 	s.app.Add("seals", stageDeliver, sealer.Run)
 	return evidence.NewExporter(evidence.ExporterConfig{
 		Store: store, Keys: s.keys, Audit: s.db, Viewer: copies, Software: "xacam " + version, Location: s.cfg.location,
