@@ -49,6 +49,7 @@ var imports = map[string][]string{
 	"vision/tamper":    {"streams/media", "vision", "vision/geom"},
 	"vision/ort":       {"streams/media", "vision"},
 	"vision/prep":      {"models", "streams/media", "vision", "vision/geom"},
+	"vision/reid":      {"streams/media", "vision", "vision/geom"},
 	"vision/riders":    {"streams/media", "vision", "vision/geom"},
 	"vision/score":     {"vision", "vision/geom", "vision/mot", "vision/track"},
 	"vision/still":     {"streams/media", "vision", "vision/geom"},

@@ -199,6 +199,9 @@ func (f File) checkHead(c *checker) {
 	if d.Model != "" && !modelSyntax.MatchString(d.Model) {
 		c.bad("detect.model", "%.110q is not the name of a model", d.Model)
 	}
+	if d.Reid != "" && !modelSyntax.MatchString(d.Reid) {
+		c.bad("detect.reid", "%.110q is not the name of a model", d.Reid)
+	}
 }
 
 // url checks scheme and host, and never prints the URL. Passwords are often
