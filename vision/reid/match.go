@@ -14,10 +14,14 @@ const (
 	usualAspect = 16.0 / 9 // of a picture whose size is not known
 
 	reach   = 1.0 // sizes, at once: the box of who is half hidden ends elsewhere
-	speed   = 2.5 // sizes a second: a person who runs
+	speed   = 2.0 // sizes a second: a person who walks fast
+	farMost = 7.0 // sizes, whatever the time: who hides does not come far
 	resize  = 1.6 // factor by which the size may differ at once
 	growth  = .15 // logarithm of the factor for each second more
-	resized = 3.0 // factor that is the most
+	resized = 2.5 // factor that is the most
+
+	rim     = .02 // of the picture, from its border: here objects come and go
+	rimMost = 3.0 // sizes: who was lost at the border comes back there, if at all
 )
 
 // reachable reports whether an object in the box a can be in the box b so many
@@ -30,8 +34,17 @@ func reachable(a, b geom.Box, seconds, aspect float64) bool {
 	if math.Abs(math.Log(sa/sb)) > min(math.Log(resize)+growth*seconds, math.Log(resized)) {
 		return false
 	}
+	limit := min(reach+speed*seconds, farMost)
+	if atRim(a) || atRim(b) {
+		limit = min(limit, rimMost)
+	}
 	p, q := a.Center(), b.Center()
-	return math.Hypot((p.X-q.X)*aspect, p.Y-q.Y) <= (reach+speed*seconds)*max(sa, sb)
+	return math.Hypot((p.X-q.X)*aspect, p.Y-q.Y) <= limit*max(sa, sb)
+}
+
+// atRim reports whether the box ends at the border of the picture.
+func atRim(b geom.Box) bool {
+	return b.Min.X <= rim || b.Min.Y <= rim || b.Max.X >= 1-rim || b.Max.Y >= 1-rim
 }
 
 // sizeOf returns the root of the box's area, in heights of the picture.
@@ -54,8 +67,12 @@ type call struct {
 	hopeless bool       // it is none of them, and more crops would not change that
 }
 
-// far is how much less alike than needed a track looks in one crop that is
-// somebody else. Two crops are enough to say so of whoever is less alike.
+// firstCrop is how much more alike a track of one crop must look: one crop says
+// less than the mean of some.
+const firstCrop = .1
+
+// far is by how much one crop of somebody else misses what is needed. Two crops
+// decide.
 const far = .15
 
 // consider compares a new track with all objects that were not detected since it
@@ -95,10 +112,15 @@ func (k *Keeper) consider(n *newcomer, aspect float64) call {
 	if best == nil || n.looks.crops == 0 {
 		return c
 	}
-	c.hopeless = top < k.cfg.Alike-far || n.looks.crops > 1 && top < k.cfg.Alike
-	if top >= k.cfg.Alike && top-second >= k.cfg.Margin && top > visible {
+	need := k.cfg.Alike
+	if n.looks.crops < 2 {
+		need += firstCrop
+	}
+	ahead := top - max(second, visible)
+	if top >= need && ahead >= k.cfg.Margin {
 		c.best, c.sim = best, top
 	}
+	c.hopeless = n.looks.crops > 1 || top < need-far || ahead < k.cfg.Margin-far
 	return c
 }
 

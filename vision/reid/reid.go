@@ -50,8 +50,8 @@ type Config struct {
 
 	Gap      time.Duration // an object not detected for longer is another one; up to a minute, default 10 s
 	Alike    float64       // similarity from which a track may be one that was lost, in (0,1); default the Embedder's
-	Margin   float64       // by how much the next best must be less alike, in [0,1]; default 0.1
-	Patience time.Duration // that a new track may be held back until it is known; default 500 ms
+	Margin   float64       // by how much everybody else must look less like it, in [0,1]; default 0.1
+	Patience time.Duration // that a new track may be held back until it is known; default 400 ms
 
 	PerSecond float64       // crops a second of the recording's time, all tracks together; default 5
 	Every     time.Duration // between two crops of a track that is hardly known; default 200 ms
@@ -68,7 +68,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.Gap = cmp.Or(c.Gap, 10*time.Second)
 	c.Alike = cmp.Or(c.Alike, c.Embedder.Alike())
 	c.Margin = cmp.Or(c.Margin, .1)
-	c.Patience = cmp.Or(c.Patience, 500*time.Millisecond)
+	c.Patience = cmp.Or(c.Patience, 400*time.Millisecond)
 	c.PerSecond = cmp.Or(c.PerSecond, 5)
 	c.Every = cmp.Or(c.Every, 200*time.Millisecond)
 	c.Again = cmp.Or(c.Again, 2*time.Second)
