@@ -105,7 +105,7 @@ func (f File) Build(o Options) (*Plan, error) {
 		p.Behaviours = append(p.Behaviours, b)
 		p.Delays[lifecycle.RuleKey{Kind: r.Kind, Name: r.Name}] = delays
 		if def, known := behaviour.Lookup(r.Kind); known {
-			for _, n := range def.NeedsOf(r.Classes) {
+			for _, n := range def.NeedsOf(r.ClassNames()) {
 				p.Needs[n] = true
 			}
 		}

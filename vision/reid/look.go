@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -22,9 +21,6 @@ type wanted struct {
 	looks *appearance
 	held  bool // it is held back until it is known
 }
-
-// tracked returns the tracker's IDs of the known objects, ascending.
-func (k *Keeper) tracked() []uint64 { return slices.Sorted(maps.Keys(k.known)) }
 
 // refill adds the crops that the time since the last scene allows.
 func (k *Keeper) refill(at time.Time) {

@@ -76,8 +76,8 @@ const firstCrop = .1
 const far = .15
 
 // consider compares a new track with all objects that were not detected since it
-// began.
-func (k *Keeper) consider(n *newcomer, aspect float64) call {
+// began; known are the tracker's IDs of those that it still has, ascending.
+func (k *Keeper) consider(n *newcomer, known []uint64, aspect float64) call {
 	c := call{who: n}
 	visible := -1.0 // the highest similarity to somebody who is in the picture
 	top, second := -1.0, -1.0
@@ -106,7 +106,7 @@ func (k *Keeper) consider(n *newcomer, aspect float64) call {
 	for _, o := range k.lost {
 		compare(o)
 	}
-	for _, id := range k.tracked() {
+	for _, id := range known {
 		compare(k.known[id])
 	}
 	if best == nil || n.looks.crops == 0 {

@@ -92,7 +92,7 @@ func (c Config) withDefaults() (Config, error) {
 
 // Bounds of what is remembered.
 const (
-	maxTracks = 4096 // should a tracker not say which tracks end
+	maxTracks = 1024 // should a tracker not say which tracks end
 	maxLost   = 256  // of a second in a very busy place; the oldest go first
 )
 
@@ -253,9 +253,9 @@ func (k *Keeper) decide(s *vision.Scene) {
 		aspect = usualAspect
 	}
 	ids := slices.Sorted(maps.Keys(k.fresh))
-	calls := make([]call, 0, len(ids))
+	calls, known := make([]call, 0, len(ids)), slices.Sorted(maps.Keys(k.known))
 	for _, id := range ids {
-		calls = append(calls, k.consider(k.fresh[id], aspect))
+		calls = append(calls, k.consider(k.fresh[id], known, aspect))
 	}
 	for i := range calls {
 		c := &calls[i]

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/xacam/xacam/models"
 	"github.com/xacam/xacam/vision"
 	"github.com/xacam/xacam/vision/ort"
 )
@@ -22,6 +23,7 @@ const FamilyEmbedding = "embedding"
 type Embedder struct {
 	*model
 
+	labels []string // as models.ClassName has them
 	length int
 }
 
@@ -35,7 +37,7 @@ func NewEmbedder(rt *ort.Runtime, cfg ModelConfig) (*Embedder, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Embedder{model: m}
+	e := &Embedder{model: m, labels: models.ClassNames(cfg.Manifest.Labels)}
 	if err := e.try(); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
@@ -66,7 +68,7 @@ func largest(shape []int) int {
 }
 
 // Labels returns the classes the model is for. The caller must not modify it.
-func (e *Embedder) Labels() []string { return e.manifest.Labels }
+func (e *Embedder) Labels() []string { return e.labels }
 
 // Alike returns the similarity from which two objects look the same, in (0,1).
 func (e *Embedder) Alike() float64 { return e.manifest.MinScore }
