@@ -54,6 +54,8 @@ func spellings() map[string]string {
 }
 
 // plainSpelling maps every known spelling to COCO's.
+//
+//nolint:gochecknoglobals // made once, of constants
 var plainSpelling = sync.OnceValue(func() map[string]string {
 	out := spellings()
 	for _, name := range COCO() {

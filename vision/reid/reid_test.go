@@ -74,7 +74,8 @@ type play struct {
 	now   map[uint64]bool
 }
 
-var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+// start is the time of second 0.
+func start() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 func newPlay(t *testing.T, cfg reid.Config) *play {
 	t.Helper()
@@ -95,7 +96,7 @@ func (p *play) at(second float64, actors ...actor) vision.Scene {
 }
 
 func (p *play) try(second float64, actors ...actor) (vision.Scene, error) {
-	s := vision.Scene{At: start.Add(time.Duration(second * float64(time.Second))), Aspect: 16. / 9}
+	s := vision.Scene{At: start().Add(time.Duration(second * float64(time.Second))), Aspect: 16. / 9}
 	now := map[uint64]bool{}
 	for _, a := range actors {
 		now[a.track] = true
@@ -163,7 +164,7 @@ func TestOneReturns(t *testing.T) {
 			s := p.at(c.when, c.back)
 			require.Equal(t, []uint64{c.want}, ids(s), "said at once")
 			if tr := s.Tracks[0]; c.want == 1 {
-				assert.Equal(t, start, tr.First, "of the object")
+				assert.Equal(t, start(), tr.First, "of the object")
 				assert.Equal(t, tr.Box, tr.Prev, "it was not in the scene before")
 				assert.Empty(t, p.k.Lingering())
 			} else {
@@ -240,11 +241,11 @@ func TestUnsure(t *testing.T) {
 	p.at(0, actor{track: 1, x: .5, look: 0})
 	p.at(1)
 	hide := func(second float64) vision.Scene { // the truck's foot is lower
-		s := vision.Scene{At: start.Add(time.Duration(second * float64(time.Second))), Aspect: 16. / 9}
+		s := vision.Scene{At: start().Add(time.Duration(second * float64(time.Second))), Aspect: 16. / 9}
 		truck := front.box()
 		truck.Max.Y = .7
 		s.Tracks = []vision.Track{
-			{ID: 2, Label: "person", Box: front.box(), First: start.Add(3 * time.Second), Seen: s.At},
+			{ID: 2, Label: "person", Box: front.box(), First: start().Add(3 * time.Second), Seen: s.At},
 			{ID: 9, Label: "truck", Box: truck, First: s.At, Seen: s.At},
 		}
 		require.NoError(t, p.k.Enrich(t.Context(), &media.Frame{Picture: stage{front}}, &s))
@@ -301,7 +302,7 @@ func TestWithoutCrops(t *testing.T) {
 	p = newPlay(t, reid.Config{Embedder: many, PerSecond: 3})
 	var crowd []actor
 	for i := range 9 {
-		crowd = append(crowd, actor{track: uint64(i + 1), x: .1 * float64(i+1)}) //nolint:gosec // small
+		crowd = append(crowd, actor{track: uint64(i + 1), x: .1 * float64(i+1)})
 	}
 	assert.Len(t, p.at(0, crowd...).Tracks, 9)
 	assert.Equal(t, 3, many.crops)
@@ -324,7 +325,7 @@ func TestBounded(t *testing.T) {
 	require.NoError(t, err)
 	ended := 0
 	for i := range uint64(3000) {
-		at := start.Add(time.Duration(i) * time.Second) //nolint:gosec // small
+		at := start().Add(time.Duration(i) * time.Second)
 		s := vision.Scene{At: at, Tracks: []vision.Track{{ID: i + 1, Label: "person", Seen: at, First: at}}}
 		require.NoError(t, k.Enrich(t.Context(), nil, &s))
 		ended += len(s.Ended)
@@ -345,7 +346,7 @@ func TestInvariants(t *testing.T) {
 
 func invariants(t *testing.T, seed uint64) (log [][]uint64) {
 	t.Helper()
-	rnd := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test
+	rnd := rand.New(rand.NewPCG(seed, 1))
 	p := newPlay(t, reid.Config{})
 	var there []actor
 	next := uint64(1)
