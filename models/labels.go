@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -40,6 +41,57 @@ func ReadLabels(path string) (Labels, error) {
 		}
 	}
 	return lines, nil
+}
+
+// spellings are other words for classes of COCO, lower case and without spaces:
+// those of PASCAL VOC, which some lists of COCO's classes have kept, and of data
+// sets of roads. Further names of a class, such as "rider", are other classes.
+func spellings() map[string]string {
+	return map[string]string{
+		"motorbike": "motorcycle", "aeroplane": "airplane", "sofa": "couch", "tvmonitor": "tv", "television": "tv",
+		"hairdryer": "hair drier", "doughnut": "donut", "mobilephone": "cell phone", "pedestrian": "person",
+	}
+}
+
+// plainSpelling maps every known spelling to COCO's.
+//
+//nolint:gochecknoglobals // made once, of constants
+var plainSpelling = sync.OnceValue(func() map[string]string {
+	out := spellings()
+	for _, name := range COCO() {
+		out[squeeze(name)] = name
+	}
+	return out
+})
+
+// squeeze is what different spellings of a name have in common.
+func squeeze(name string) string {
+	return strings.NewReplacer(" ", "", "_", "", "-", "").Replace(strings.ToLower(name))
+}
+
+// ClassName returns COCO's spelling of a class: "motorcycle" for "motorbike",
+// "traffic light" for "Traffic_Light". A class that COCO does not have stays as
+// it is, without the space around it. Everything that compares classes, those of
+// models and those of rules, does so by this name.
+func ClassName(name string) string {
+	name = strings.TrimSpace(name)
+	if known, ok := plainSpelling()[squeeze(name)]; ok {
+		return known
+	}
+	return name
+}
+
+// ClassNames returns a copy of the list with each name as ClassName has it; nil
+// for none.
+func ClassNames(names []string) []string {
+	if len(names) == 0 {
+		return nil
+	}
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = ClassName(n)
+	}
+	return out
 }
 
 // ParseNames reads class names as exporters write them into a model, which is

@@ -32,6 +32,7 @@ type detectors struct {
 	runtime *ort.Runtime
 	loaded  map[string]*detect.Detector
 	helmet  helmetState
+	reid    reidState
 }
 
 // Detector returns the detector of a model. The error says what to do.
@@ -94,7 +95,7 @@ func (d *detectors) Close() error {
 		errs = append(errs, det.Close())
 		delete(d.loaded, name)
 	}
-	errs = append(errs, d.helmet.close())
+	errs = append(errs, d.helmet.close(), d.reid.close())
 	if d.runtime != nil {
 		errs = append(errs, d.runtime.Close())
 		d.runtime = nil

@@ -11,10 +11,21 @@ import (
 )
 
 // enrichers returns what looks closer at a camera's scenes: only what its rules
-// need, in the order in which they build on each other. The last one rounds the
-// scene to what is kept of it.
-func (p *plan) enrichers(built *camera.Plan) ([]pipeline.Enricher, error) {
+// need, in the order in which they build on each other. The first one finds lost
+// tracks again, where the camera wants that, the last one rounds the scene to
+// what is kept of it. A tolerant camera goes on without what it can do without.
+func (p *plan) enrichers(built *camera.Plan, tolerant bool) ([]pipeline.Enricher, error) {
 	var out []pipeline.Enricher
+	if p.file.Detect.Reid != "" {
+		e, err := p.reidEnricher()
+		switch {
+		case err != nil && !tolerant:
+			return nil, err
+		case err != nil:
+			e = amiss{err}
+		}
+		out = append(out, e)
+	}
 	if built.Needs[behaviour.NeedRiders] {
 		out = append(out, riders.New(riders.Config{}))
 	}

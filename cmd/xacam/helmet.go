@@ -43,7 +43,7 @@ func (d *detectors) Helmets(camera string) (pipeline.Enricher, error) {
 		if err != nil {
 			return nil, err
 		}
-		h.classifier, err = second.NewClassifier(d.runtime, second.ClassifierConfig{Manifest: m, Data: data, Workers: max(d.workers, 1)})
+		h.classifier, err = second.NewClassifier(d.runtime, second.ModelConfig{Manifest: m, Data: data, Workers: max(d.workers, 1)})
 		if err != nil {
 			return nil, fmt.Errorf("load the helmet model: %w", err)
 		}

@@ -9,9 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xacam/xacam/models"
-	"github.com/xacam/xacam/vision/detect"
 	"github.com/xacam/xacam/vision/family"
 	"github.com/xacam/xacam/vision/ort"
+	"github.com/xacam/xacam/vision/second"
 )
 
 // addOptions are the flags of "models add": what the file does not say.
@@ -38,7 +38,7 @@ func newModelsAddCommand(data *string) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.name, "name", "", "name of the model; that of the file when not given")
 	f.StringVar(&o.labels, "labels", "", "file with one class name a line, or coco")
-	f.StringVar(&o.family, "family", "", "one of "+strings.Join(family.Names(), ", "))
+	f.StringVar(&o.family, "family", "", "one of "+strings.Join(family.Names(), ", ")+", or "+second.FamilyEmbedding)
 	f.StringVar(&o.size, "size", "", "width and height of the input in pixels, where the file leaves them open: 640 or 640x480")
 	f.StringVar(&o.licence, "licence", "", "SPDX identifier, such as Apache-2.0")
 	f.StringVar(&o.channels, "channels", "", "order of the colours, rgb or bgr")
@@ -77,11 +77,7 @@ func addModel(cmd *cobra.Command, data, file string, o addOptions) (err error) {
 		return usagef("%w; choose another with --name", err)
 	}
 	// The families' decoders are the judges: shapes, classes, numbers.
-	det, err := detect.New(rt, detect.Config{Manifest: d.manifest, Path: file, Workers: 1})
-	if err != nil {
-		return fmt.Errorf("the manifest does not fit the model: %w", err)
-	}
-	if err := det.Close(); err != nil {
+	if err := judge(rt, d.manifest, file); err != nil {
 		return err
 	}
 	if err := d.print(cmd.OutOrStdout(), cmd.ErrOrStderr()); err != nil {
@@ -122,8 +118,7 @@ func (d *draft) finish(cmd *cobra.Command, cat *models.Catalogue, data, file str
 	case write && len(d.missing) > 0:
 		return usagef("%s was not added: %s", d.manifest.Name, strings.Join(d.missing, "; "))
 	case !write:
-		fmt.Fprintln(w, "The model loads and its output fits. Nothing was added: do that with --write, after the points above;",
-			"try it on pictures of yours with: xacam detect --model", d.manifest.Name)
+		fmt.Fprintln(w, "The model loads and its output fits. Nothing was added: do that with --write, after the points above; then", tryIt(d.manifest))
 		return nil
 	}
 	if err := makeDataDir(data); err != nil {
@@ -132,6 +127,6 @@ func (d *draft) finish(cmd *cobra.Command, cat *models.Catalogue, data, file str
 	if err := cat.Add(d.manifest, file); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%s: added; try it on pictures of yours: xacam detect --model %s IMAGE\n", d.manifest.Name, d.manifest.Name)
+	fmt.Fprintf(w, "%s: added; %s\n", d.manifest.Name, tryIt(d.manifest))
 	return nil
 }

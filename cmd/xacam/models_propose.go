@@ -13,6 +13,7 @@ import (
 	"github.com/xacam/xacam/vision"
 	"github.com/xacam/xacam/vision/family"
 	"github.com/xacam/xacam/vision/ort"
+	"github.com/xacam/xacam/vision/second"
 )
 
 // givenManifest takes the user's manifest for the file.
@@ -84,13 +85,19 @@ func propose(rt *ort.Runtime, file string, o addOptions) (draft, error) {
 	if err != nil {
 		return draft{}, err
 	}
-	choice, err := p.choose(outputs)
-	if err != nil {
-		return draft{}, fmt.Errorf("%s: %w", file, err)
-	}
-	p.apply(choice)
-	if err := p.name(choice); err != nil {
-		return draft{}, err
+	if p.o.family == second.FamilyEmbedding || p.o.family == "" && isEmbedding(outputs) && len(p.ways(outputs)) == 0 {
+		if err := p.embedding(outputs); err != nil {
+			return draft{}, fmt.Errorf("%s: %w", file, err)
+		}
+	} else {
+		choice, err := p.choose(outputs)
+		if err != nil {
+			return draft{}, fmt.Errorf("%s: %w", file, err)
+		}
+		p.apply(choice)
+		if err := p.name(choice); err != nil {
+			return draft{}, err
+		}
 	}
 	text, err := p.manifest.YAML()
 	if err != nil {
@@ -252,6 +259,12 @@ func (p *proposal) try(rt *ort.Runtime, file string) ([]vision.Tensor, error) {
 	return own, nil
 }
 
+// ways returns how a detector's outputs can be read, the likeliest first.
+func (p *proposal) ways(outputs []vision.Tensor) []family.Proposal {
+	in := p.manifest.Input
+	return family.Propose(family.Spec{Width: in.Width, Height: in.Height, Outputs: outputs, Sizes: len(in.Extra) > 0})
+}
+
 // choose takes the likeliest way to read the outputs that has as many classes
 // as there are names.
 func (p *proposal) choose(outputs []vision.Tensor) (family.Proposal, error) {
@@ -261,7 +274,7 @@ func (p *proposal) choose(outputs []vision.Tensor) (family.Proposal, error) {
 		}
 	}
 	in := p.manifest.Input
-	all := family.Propose(family.Spec{Width: in.Width, Height: in.Height, Outputs: outputs, Sizes: len(in.Extra) > 0})
+	all := p.ways(outputs)
 	all = slices.DeleteFunc(all, func(c family.Proposal) bool { return p.o.family != "" && c.Family != p.o.family })
 	if len(all) == 0 && p.o.family != "" {
 		return family.Proposal{}, fmt.Errorf("its outputs %v are not those of family %s at %dx%d", outputs, p.o.family, in.Width, in.Height)

@@ -34,6 +34,7 @@ type plan struct {
 	model     string
 	detector  vision.Detector // nil when there is none, then fault says why
 	helmets   helmets         // nil when there are none
+	reid      reids           // nil when there is none
 	fault     error
 	calendar  schedule.Calendar
 	needs     []string              // what is worked out besides tracks
@@ -79,6 +80,7 @@ func (p *planner) Plan(c storedCamera, open func() []events.Event) (*plan, error
 	}
 	out.detector, out.fault = p.detectors.Detector(out.model)
 	out.helmets, _ = p.detectors.(helmets)
+	out.reid, _ = p.detectors.(reids)
 	if out.fault != nil {
 		p.mu.Lock()
 		p.faulty[out.model] = p.now()
@@ -155,7 +157,7 @@ func (p *plan) newCamera(a analysis, open []events.Event, at time.Time) (*pipeli
 	for i, b := range built.Behaviours {
 		observers[i] = b
 	}
-	enrichers, err := p.enrichers(built)
+	enrichers, err := p.enrichers(built, a.trouble != nil)
 	if err != nil {
 		return nil, err
 	}

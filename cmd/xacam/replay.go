@@ -135,7 +135,7 @@ func replay(cmd *cobra.Command, o replayOptions, video string) (err error) {
 	}
 	p := &plan{
 		slug: cam.Camera, file: cam, source: cam.Source(), place: cam.Place(o.commune), fps: cam.Detect.FPS,
-		model: o.model, detector: det, helmets: dets, calendar: schedule.Calendar{Location: loc, Holidays: holidays},
+		model: o.model, detector: det, helmets: dets, reid: dets, calendar: schedule.Calendar{Location: loc, Holidays: holidays},
 	}
 	r := &replayer{plan: p, opts: o, file: file, loc: loc}
 	if err := r.run(cmd.Context(), cmd.OutOrStdout()); err != nil {

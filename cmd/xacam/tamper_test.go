@@ -76,7 +76,7 @@ func tamperEvents(t *testing.T, path string) []events.Change {
 	}.WithDefaults()
 	built, err := f.Build(camera.Options{})
 	require.NoError(t, err, "the kind needs neither zone nor line")
-	looks, err := (&plan{}).enrichers(built)
+	looks, err := (&plan{}).enrichers(built, false)
 	require.NoError(t, err)
 	engine, err := lifecycle.NewEngine(lifecycle.Config{Source: f.Source(), Rules: built.Delays})
 	require.NoError(t, err)

@@ -57,7 +57,7 @@ func newRuleTrial(q *Request, r *camera.Rule) *ruleTrial {
 		severity: make(map[events.Severity]int), days: make(map[string]int), minutes: make(map[minute]int),
 	}
 	if d, ok := behaviour.Lookup(r.Kind); ok {
-		t.own, t.all = d.Needs, d.NeedsOf(r.Classes)
+		t.own, t.all = d.Needs, d.NeedsOf(r.ClassNames())
 	}
 	return t
 }

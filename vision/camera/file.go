@@ -75,6 +75,10 @@ type Detect struct {
 	FPS      float64 `yaml:"fps" json:"fps"`                         // inferences a second, 0.5 to 30; default 5
 	Model    string  `yaml:"model,omitempty" json:"model,omitempty"` // name of a manifest; default the server's
 	MinScore float64 `yaml:"min_score" json:"min_score"`             // of detections that may become tracks, in (0,1); default 0.35
+
+	// Reid is the name of a manifest of the family embedding, which finds tracks
+	// again that were lost for a few seconds; default none.
+	Reid string `yaml:"reid,omitempty" json:"reid,omitempty"`
 }
 
 // Zone is an area of the picture.

@@ -11,9 +11,14 @@ import (
 	"github.com/xacam/xacam/events"
 	"github.com/xacam/xacam/events/lifecycle"
 	"github.com/xacam/xacam/events/schedule"
+	"github.com/xacam/xacam/models"
 	"github.com/xacam/xacam/vision/behaviour"
 	"github.com/xacam/xacam/vision/geom"
 )
+
+// ClassNames returns the rule's classes as detections name them: a rule about
+// motorbikes is about the motorcycles of any model.
+func (r *Rule) ClassNames() []string { return models.ClassNames(r.Classes) }
 
 // build checks the rule and makes its behaviour; the results are of no use once
 // c has a problem.
@@ -21,7 +26,7 @@ func (r *Rule) build(c *checker, at string, f File, zones map[string]geom.Polygo
 	b := behaviour.Rule{
 		Camera:   f.Camera,
 		Ref:      events.RuleRef{Name: r.Name, Version: max(1, o.Versions[r.Name])},
-		Classes:  r.Classes,
+		Classes:  r.ClassNames(),
 		Severity: r.Severity,
 		MinScore: r.MinScore,
 		MinSize:  r.MinSize,

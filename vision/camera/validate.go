@@ -105,7 +105,7 @@ func (f File) Build(o Options) (*Plan, error) {
 		p.Behaviours = append(p.Behaviours, b)
 		p.Delays[lifecycle.RuleKey{Kind: r.Kind, Name: r.Name}] = delays
 		if def, known := behaviour.Lookup(r.Kind); known {
-			for _, n := range def.NeedsOf(r.Classes) {
+			for _, n := range def.NeedsOf(r.ClassNames()) {
 				p.Needs[n] = true
 			}
 		}
@@ -198,6 +198,9 @@ func (f File) checkHead(c *checker) {
 	c.number("detect.min_score", d.MinScore, 0.01, 0.99)
 	if d.Model != "" && !modelSyntax.MatchString(d.Model) {
 		c.bad("detect.model", "%.110q is not the name of a model", d.Model)
+	}
+	if d.Reid != "" && !modelSyntax.MatchString(d.Reid) {
+		c.bad("detect.reid", "%.110q is not the name of a model", d.Reid)
 	}
 }
 

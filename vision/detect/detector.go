@@ -87,7 +87,7 @@ func New(rt *ort.Runtime, cfg Config) (*Detector, error) {
 	}
 	d := &Detector{
 		cfg: cfg, rt: rt, closed: make(chan struct{}), turns: make(chan struct{}, cfg.Workers), variants: make(map[[2]int]*variant),
-		params:  family.Params{MinScore: cfg.MinScore, NMS: cfg.NMS, Labels: cfg.Manifest.Labels, Params: cfg.Manifest.Params},
+		params:  family.Params{MinScore: cfg.MinScore, NMS: cfg.NMS, Labels: models.ClassNames(cfg.Manifest.Labels), Params: cfg.Manifest.Params},
 		metrics: newMetrics(cfg.Metrics, cfg.Manifest.Name),
 	}
 	if d.decode, err = family.Lookup(cfg.Manifest.Family); err != nil {

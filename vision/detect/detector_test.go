@@ -46,6 +46,28 @@ func TestDetect(t *testing.T) {
 	}
 }
 
+// TestDetectInOurWords: a list of classes with other words for them than COCO's.
+func TestDetectInOurWords(t *testing.T) {
+	t.Parallel()
+	m, path := toyManifest(t, "toy.onnx")
+	m.Labels = []string{"Motorbike", "tvmonitor", "biển số"}
+	d, err := detect.New(orttest.Runtime(t), detect.Config{Manifest: m, Path: path, Workers: 1})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	for _, c := range []struct {
+		label   string
+		b, g, r byte
+	}{{"motorcycle", 255, 0, 0}, {"tv", 0, 255, 0}, {"biển số", 0, 0, 255}} {
+		p := newCanvas(64, 64)
+		p.fill(0, 0, 64, 64, c.b, c.g, c.r)
+		dets, err := d.Detect(t.Context(), &media.Frame{Picture: p})
+		require.NoError(t, err)
+		require.NotEmpty(t, dets)
+		assert.Equal(t, c.label, dets[0].Label)
+	}
+	assert.Equal(t, models.Labels{"Motorbike", "tvmonitor", "biển số"}, d.Manifest().Labels, "the manifest stays")
+}
+
 func TestDetectConcurrently(t *testing.T) {
 	t.Parallel()
 	d := toy(t, 2)

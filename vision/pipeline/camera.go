@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/xacam/xacam/events"
@@ -30,6 +31,14 @@ type Gate interface {
 // frame is the caller's. An error is about this frame only.
 type Enricher interface {
 	Enrich(ctx context.Context, f *media.Frame, s *vision.Scene) error
+}
+
+// Lingerer is an Enricher that tells of tracks that ended later than the tracker
+// does, because they may be found again.
+type Lingerer interface {
+	// Lingering returns the IDs that are neither in the latest scene nor told as
+	// ended.
+	Lingering() []uint64
 }
 
 // CameraConfig configures a Camera.
@@ -181,6 +190,12 @@ func (c *Camera) End(ctx context.Context) error {
 	for i := range c.scene.Tracks {
 		c.scene.Ended = append(c.scene.Ended, c.scene.Tracks[i].ID)
 	}
+	for _, e := range c.cfg.Enrichers {
+		if l, ok := e.(Lingerer); ok {
+			c.scene.Ended = append(c.scene.Ended, l.Lingering()...)
+		}
+	}
+	slices.Sort(c.scene.Ended)
 	c.scene.Tracks, c.scene.Stills, c.scene.View = nil, nil, nil
 	if _, err := c.judge(ctx, nil); err != nil {
 		return err

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/xacam/xacam/models"
 )
 
 // Dataset is what a COCO-style annotation file says.
@@ -227,25 +229,5 @@ func readBox(raw json.RawMessage) (Rect, error) {
 	return Rect(v), nil
 }
 
-// Canonical returns COCO's spelling of a class name: lower case, and COCO's
-// word where VOC and some label files have another.
-func Canonical(label string) string {
-	l := strings.ToLower(strings.TrimSpace(label))
-	switch strings.ReplaceAll(strings.ReplaceAll(l, " ", ""), "_", "") {
-	case "motorbike":
-		return "motorcycle"
-	case "aeroplane":
-		return "airplane"
-	case "sofa":
-		return "couch"
-	case "tvmonitor":
-		return "tv"
-	case "pottedplant":
-		return "potted plant"
-	case "diningtable":
-		return "dining table"
-	case "pedestrian":
-		return "person"
-	}
-	return l
-}
+// Canonical returns COCO's spelling of a class name, and any other in lower case.
+func Canonical(label string) string { return strings.ToLower(models.ClassName(label)) }

@@ -25,7 +25,7 @@ func helmets(tb testing.TB) *second.Classifier {
 	tb.Helper()
 	m, data, err := models.Helmet()
 	require.NoError(tb, err)
-	c, err := second.NewClassifier(orttest.Runtime(tb), second.ClassifierConfig{Manifest: m, Data: data})
+	c, err := second.NewClassifier(orttest.Runtime(tb), second.ModelConfig{Manifest: m, Data: data})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { assert.NoError(tb, c.Close()) })
 	return c
@@ -76,7 +76,7 @@ func TestClassifierRefuses(t *testing.T) {
 	} {
 		bad := m
 		change(&bad)
-		_, err := second.NewClassifier(rt, second.ClassifierConfig{Manifest: bad, Data: data})
+		_, err := second.NewClassifier(rt, second.ModelConfig{Manifest: bad, Data: data})
 		require.Error(t, err, name)
 	}
 }
