@@ -267,7 +267,7 @@ func (c *capturer) finish(k *capture) {
 	if k.follow != nil {
 		looks := k.sight.leave(k.follow, later(k.until, ev.OccurredAt))
 		if len(looks) > 0 {
-			b, err := json.Marshal(newTrackFile(ev, looks, k.follow))
+			b, err := json.Marshal(newEvidenceTrack(ev, looks, k.follow))
 			c.put(k, "track", k.base+"-track.json", b, err)
 		}
 	}

@@ -158,8 +158,8 @@ func (r *record) encode() json.RawMessage {
 	return b
 }
 
-// trackFile is the file "track": where the objects of an event were.
-type trackFile struct {
+// evidenceTrack is the file "track": where the objects of an event were.
+type evidenceTrack struct {
 	Event   string          `json:"event"`
 	Camera  string          `json:"camera"`
 	Box     string          `json:"box"` // what the numbers are
@@ -183,9 +183,9 @@ type trackedAt struct {
 	Guessed bool       `json:"guessed,omitempty"` // predicted, not detected
 }
 
-// newTrackFile sorts what was seen by object, in the order in which they came.
-func newTrackFile(ev *events.Event, looks []seenLook, f *following) trackFile {
-	out := trackFile{Event: ev.ID, Camera: ev.Source.ID, Box: "x0 y0 x1 y1, in parts of the picture, y down", Cut: f.cut, Objects: []trackedObject{}}
+// newEvidenceTrack sorts what was seen by object, in the order in which they came.
+func newEvidenceTrack(ev *events.Event, looks []seenLook, f *following) evidenceTrack {
+	out := evidenceTrack{Event: ev.ID, Camera: ev.Source.ID, Box: "x0 y0 x1 y1, in parts of the picture, y down", Cut: f.cut, Objects: []trackedObject{}}
 	type key struct {
 		id    uint64
 		thing bool

@@ -194,7 +194,7 @@ func checkTrack(t *testing.T, s *serving, d *evidence.Draft) {
 	path, _ := evidenceFile(t, s, d, "track", "-track.json")
 	b, err := os.ReadFile(path)
 	require.NoError(t, err)
-	var f trackFile
+	var f evidenceTrack
 	require.NoError(t, json.Unmarshal(b, &f))
 	require.Len(t, f.Objects, 1)
 	o := f.Objects[0]
@@ -302,6 +302,7 @@ func TestEvidenceWithoutDiskAndAfterRestart(t *testing.T) {
 			if d.Event.ID == raised.ID && d.Clip != "" {
 				open = d
 				st, err := os.Stat(s.evidence.store.Full(d.Clip) + ".part")
+				t.Log(d.Clip, d.Ready, d.Flaws, st, err)
 				return err == nil && st.Size() > 30_000
 			}
 		}

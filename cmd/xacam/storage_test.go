@@ -32,6 +32,7 @@ func TestFullMediaDisk(t *testing.T) {
 	fill(t, filler)
 
 	people := newScripted("at-a")
+	db = withEvidence(t, db, "evidence: {before: 0s, after: 1s, max: 0s}\n")
 	s := serve(t, db, people)
 	<-s.db.Ready()
 	apply(t, db, testCamera("a", address("a"), "at-a", "high"))
@@ -55,7 +56,13 @@ func TestFullMediaDisk(t *testing.T) {
 		return len(all) == 2 && len(all[0].Evidence) > 0
 	})
 
-	require.NoError(t, syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	within(t, 20*time.Second, "a whole package", func() bool { // nothing is open for writing then
+		_, manifest := s.filesOf(t, s.events(t, "kind=intrusion")[0].ID)["manifest"]
+		return manifest
+	})
+	within(t, 10*time.Second, "a read-only disk", func() bool {
+		return syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, "") == nil
+	})
 	within(t, 20*time.Second, "the read-only disk is told", func() bool {
 		return len(s.events(t, "kind=storage_low&state=raised")) == 1
 	})
@@ -72,6 +79,18 @@ func TestFullMediaDisk(t *testing.T) {
 	within(t, 20*time.Second, "the disk is writable again", func() bool {
 		return len(s.events(t, "kind=storage_low&state=cleared")) == 2
 	})
+}
+
+// filesOf returns the evidence of an event by type.
+func (s *serving) filesOf(t *testing.T, id string) map[string]events.EvidenceRef {
+	t.Helper()
+	ev, err := s.db.Event(t.Context(), id)
+	require.NoError(t, err)
+	out := make(map[string]events.EvidenceRef)
+	for _, f := range ev.Evidence {
+		out[f.Type] = f
+	}
+	return out
 }
 
 func fill(t *testing.T, path string) {
