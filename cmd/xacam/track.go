@@ -75,6 +75,13 @@ func writeOut(path string, stdout io.Writer, write func(io.Writer) error) error 
 	if err := write(&buf); err != nil {
 		return err
 	}
+	// What is no file, such as /dev/null or a pipe, must not be replaced by one.
+	if fi, err := os.Stat(path); err == nil && !fi.Mode().IsRegular() {
+		if err := os.WriteFile(path, buf.Bytes(), 0o600); err != nil {
+			return fmt.Errorf("write the result: %w", err)
+		}
+		return nil
+	}
 	if err := os.WriteFile(path+".part", buf.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("write the result: %w", err)
 	}
