@@ -302,7 +302,6 @@ func TestEvidenceWithoutDiskAndAfterRestart(t *testing.T) {
 			if d.Event.ID == raised.ID && d.Clip != "" {
 				open = d
 				st, err := os.Stat(s.evidence.store.Full(d.Clip) + ".part")
-				t.Log(d.Clip, d.Ready, d.Flaws, st, err)
 				return err == nil && st.Size() > 30_000
 			}
 		}

@@ -185,11 +185,12 @@ type subscription struct {
 	seen []wire.Event
 }
 
-// subscribe follows the event stream until the test ends.
+// subscribe follows the event stream until the test ends, for what is raised and
+// cleared.
 func (s *serving) subscribe(t *testing.T) *subscription {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+"/api/v1/events/stream", http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+"/api/v1/events/stream?names=step", http.NoBody)
 	require.NoError(t, err)
 	req.Close = true
 	resp, err := http.DefaultClient.Do(req) //nolint:bodyclose // the goroutine closes it
@@ -201,10 +202,14 @@ func (s *serving) subscribe(t *testing.T) *subscription {
 		defer resp.Body.Close()
 		lines := bufio.NewScanner(resp.Body)
 		lines.Buffer(nil, 1<<20)
+		step := ""
 		for lines.Scan() {
+			if name, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
+				step = name
+			}
 			data, ok := strings.CutPrefix(lines.Text(), "data: ")
 			var ev wire.Event
-			if !ok || json.Unmarshal([]byte(data), &ev) != nil {
+			if !ok || json.Unmarshal([]byte(data), &ev) != nil || step != "raised" && step != "cleared" {
 				continue
 			}
 			sub.mu.Lock()
