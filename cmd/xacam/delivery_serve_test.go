@@ -105,16 +105,17 @@ func TestDelivery(t *testing.T) {
 	province.Answer(0)
 	status, body = s.change(t, "/api/v1/endpoints/tinh/enable", `{"by":"Lan"}`)
 	require.Equal(t, http.StatusOK, status, body)
-	within(t, 15*time.Second, "what waited", func() bool { return ids()[len(ids())-1] == last.ID+"-raised" })
+	within(t, 15*time.Second, "what waited", func() bool { return slices.Contains(ids(), last.ID+"-raised") })
 	within(t, 15*time.Second, "the end of the alarm", func() bool { return alarm("cleared") })
 
-	// The alarm itself was not queued while the endpoint was disabled.
+	// The alarm itself may have come when the endpoint was disabled already: then
+	// it was not queued, and is what is missing.
 	status, body = s.change(t, "/api/v1/endpoints/tinh/replay", `{"by":"Lan","state":"missing","from":"`+time.Now().Add(-time.Hour).Format(time.RFC3339)+`"}`)
 	require.Equal(t, http.StatusOK, status, body)
 	var replayed struct{ Count int }
 	require.NoError(t, json.Unmarshal([]byte(body), &replayed))
-	assert.Equal(t, 1, replayed.Count)
-	within(t, 15*time.Second, "the replay", func() bool {
+	assert.LessOrEqual(t, replayed.Count, 1)
+	within(t, 15*time.Second, "the alarm, at once or by the replay", func() bool {
 		return slices.Contains(ids(), list[0].ID+"-raised")
 	})
 	assert.NotContains(t, s.log.String(), strings.TrimSpace(secret))
