@@ -28,7 +28,7 @@ func init() {
 		Severity: events.SeverityLow,
 		Delays:   ridersDelays(),
 		Needs:    []Need{NeedRiders, NeedHelmet},
-	}, noHelmetParams{Votes: 3, Score: .75, After: .5}, newNoHelmet)
+	}, noHelmetParams{Votes: 3, Score: .85, After: .5}, newNoHelmet)
 }
 
 type noHelmetParams struct {

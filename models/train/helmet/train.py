@@ -150,7 +150,7 @@ class Run:
 
 
 def one_net(k, part, own, more, args):
-    """Returns the net that is not shown its own pictures, twice."""
+    """Returns the net that is not shown its own pictures, twice; once where args.again is 0."""
     heads = data.heads_of(part) + [h for h in more if not h.name or h.name in {p.name for p in part}]
     pools = Pools(heads, data.others_of(part, random.Random(100 + k), 6), args.batch)
     own = data.heads_of(own)
@@ -161,6 +161,8 @@ def one_net(k, part, own, more, args):
         print(f"net {k}, {len(heads)} heads: {line}", flush=True)
 
     first = Run(pools, args, args.epochs, 100 + k, f"{args.out}.{k}.pt").finish(told)
+    if args.again == 0:
+        return [first]
     second = Run(pools, args, args.again, 200 + k, f"{args.out}.{k}.again.pt", first).finish(told)
     return [first, second]
 
@@ -174,7 +176,7 @@ def options():
     ap.add_argument("--nets", type=int, default=2, help="at most 5: each is not shown another fifth")
     ap.add_argument("--only", type=int, default=-1, help="train this net alone, to be joined later by a run without --only")
     ap.add_argument("--epochs", type=int, default=200)
-    ap.add_argument("--again", type=int, default=60, help="epochs of training again")
+    ap.add_argument("--again", type=int, default=60, help="epochs of training again; 0 keeps each net once")
     ap.add_argument("--batch", type=int, default=40)
     ap.add_argument("--lr", type=float, default=3e-3)
     ap.add_argument("--decay", type=float, default=0.1)
@@ -207,8 +209,8 @@ def main():
     report = {
         "pictures": len(pictures), "copies": len(pictures) - len({p.group for p in pictures}),
         "train_pictures": len(rest), "test_pictures": len(test), "temperature": temperature,
-        "held_back": {"single": evaluate.pooled([(ns[:1], h) for ns, h in held]),
-                      "again": evaluate.pooled([(ns[1:], h) for ns, h in held]), "both": evaluate.pooled(held)},
+        "held_back": {name: evaluate.pooled([(ns[part], h) for ns, h in held]) for name, part in
+                      [("first", slice(1)), ("again", slice(1, 2)), ("both", slice(2))] if nets[0][part]},
     }
     if args.test:
         report["test"] = evaluate.report(shipped, data.heads_of(test))
