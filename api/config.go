@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -88,6 +89,10 @@ type Config struct {
 	Backtest        Backtester
 	MaxBacktests    int           // tried at once; default 1
 	BacktestTimeout time.Duration // of one; default 50s
+
+	// Schemas are the JSON Schemas and the AsyncAPI document of what endpoints get;
+	// nil when there are none.
+	Schemas fs.FS
 
 	// Export makes packages of evidence; nil when none are sealed.
 	Export        Exporter

@@ -70,10 +70,19 @@ func (s *Server) secure(c *gin.Context) {
 	c.Next()
 }
 
+// public reports whether a route may be asked for under the name that receivers
+// know: signed links, the feed, which has keys of its own, and schemas.
+func public(route string) bool {
+	switch route {
+	case pathMedia, pathFeed, pathSchemas, pathSchema:
+		return true
+	}
+	return false
+}
+
 // checkHost refuses requests that were meant for another name.
 func (s *Server) checkHost(c *gin.Context) {
-	// Links lead here under the name that receivers know.
-	if !hostAllowed(c.Request.Host, s.cfg.Hosts) && (c.FullPath() != pathMedia || !s.cfg.MediaLinks.names(c.Request.Host)) {
+	if !hostAllowed(c.Request.Host, s.cfg.Hosts) && (!public(c.FullPath()) || !s.cfg.MediaLinks.names(c.Request.Host)) {
 		s.fail(c, &refusal{
 			Status: http.StatusMisdirectedRequest,
 			Detail: "this server does not answer to the host name of the request; use localhost or 127.0.0.1",

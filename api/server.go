@@ -44,6 +44,8 @@ const (
 	pathBacktest = "/api/v1/rules/backtest"
 	pathMedia    = "/api/v1/media/:token"
 	pathOpenAPI  = "/api/v1/openapi.yaml"
+	pathSchemas  = "/api/v1/schemas"
+	pathSchema   = "/api/v1/schemas/:name"
 	pathHealth   = "/healthz"
 	pathReady    = "/readyz"
 	pathMetrics  = "/metrics"
@@ -167,6 +169,8 @@ func (s *Server) routes() []route {
 		pathCounts:   s.listCounts,
 		pathMedia:    s.getMedia,
 		pathOpenAPI:  s.getOpenAPI,
+		pathSchemas:  s.listSchemas,
+		pathSchema:   s.getSchema,
 
 		pathEndpoints:          s.listEndpoints,
 		pathEndpoint:           s.getEndpoint,

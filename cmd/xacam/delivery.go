@@ -217,19 +217,24 @@ func (s *server) mediaLinks() (api.MediaLinks, error) {
 	return api.MediaLinks{Base: s.cfg.PublicURL, Key: key}, err
 }
 
+// publicLink returns what makes the address of a file for receivers: one that
+// expires, and none for a file that is gone.
+func publicLink(links *api.MediaLinks) func(*events.Event, events.EvidenceRef) string {
+	return func(_ *events.Event, ref events.EvidenceRef) string {
+		if !ref.Gone.IsZero() {
+			return ""
+		}
+		return links.URL(ref.Path)
+	}
+}
+
 // newDeliverer returns what posts to endpoints. The caller closes it.
 func (s *server) newDeliverer(links *api.MediaLinks) *webhook.Deliverer {
 	cfg := format.Config{
 		Source: "urn:xacam:commune:" + s.cfg.Commune.Code, SenderName: s.cfg.Commune.Name, Location: s.cfg.location,
 	}
 	if links.Base != "" {
-		cfg.Source = links.Base
-		cfg.Evidence = func(_ *events.Event, ref events.EvidenceRef) string {
-			if !ref.Gone.IsZero() {
-				return ""
-			}
-			return links.URL(ref.Path)
-		}
+		cfg.Source, cfg.SchemaURL, cfg.Evidence = links.Base, strings.TrimSuffix(links.Base, "/")+"/api/v1/schemas", publicLink(links)
 	}
 	return webhook.New(webhook.Config{Format: cfg, UserAgent: "xacam/" + version})
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/xacam/xacam/api"
 	"github.com/xacam/xacam/events"
 	"github.com/xacam/xacam/events/evidence"
+	"github.com/xacam/xacam/events/format"
 	"github.com/xacam/xacam/events/pgcluster"
 	"github.com/xacam/xacam/events/pgstore"
 	"github.com/xacam/xacam/events/spool"
@@ -308,6 +309,10 @@ func (s *server) newAPI(exporter *evidence.Exporter) (*api.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if links.Base != "" {
+		cfg.EvidenceURL = publicLink(&links)
+	}
+	cfg.Schemas = format.Schemas()
 	s.deliverer = s.newDeliverer(&links)
 	cfg.Endpoints, cfg.Deliveries, cfg.TestEndpoint, cfg.MediaLinks = s.db, s.db, s.deliverer.Test, links
 	return api.New(cfg)

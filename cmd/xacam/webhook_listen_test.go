@@ -32,8 +32,8 @@ type webhookBench struct {
 
 func newWebhookBench(t *testing.T, scheme string, change func(*listenConfig)) *webhookBench {
 	t.Helper()
-	secret, shown, err := webhook.NewSecret(scheme, time.Now())
-	require.NoError(t, err)
+	secret := outbox.NewSecret(scheme, time.Now())
+	shown := secret.Text()
 	cfg := listenConfig{lang: "vi"}
 	if scheme == "v1" {
 		cfg.keys = []string{shown}
@@ -44,7 +44,7 @@ func newWebhookBench(t *testing.T, scheme string, change func(*listenConfig)) *w
 		change(&cfg)
 	}
 	b := &webhookBench{out: &bytes.Buffer{}, d: webhook.New(webhook.Config{})}
-	b.l, err = newListener(cfg, b.out)
+	b.l, err := newListener(cfg, b.out)
 	require.NoError(t, err)
 	s := httptest.NewServer(b.l)
 	t.Cleanup(func() { _ = b.d.Close(); s.Close() })
@@ -108,8 +108,7 @@ func TestWebhookListen(t *testing.T) {
 		require.Len(t, lines, 5)
 		assert.Contains(t, lines[0], "event.raised     high     #1 intrusion · Cổng chợ · Một người [31m ở trong vùng.")
 
-		_, other, err := webhook.NewSecret("v1", time.Now())
-		require.NoError(t, err)
+		other := outbox.NewSecret("v1", time.Now()).Text()
 		wrong := b.e
 		wrong.Secrets = []outbox.Secret{mustSecret(t, other)}
 		wrong.Signing = []string{"v1"}

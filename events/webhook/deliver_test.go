@@ -43,7 +43,7 @@ func TestPost(t *testing.T) {
 	var mu sync.Mutex
 	var seen []http.Header
 	var verified error
-	secret, text, err := webhook.NewSecret("v1", time.Now())
+	secret, text, err := newSecret("v1", time.Now())
 	require.NoError(t, err)
 	v, err := webhook.NewVerifier(text)
 	require.NoError(t, err)
@@ -255,7 +255,7 @@ func TestHostile(t *testing.T) {
 // TestExcerpt: what is kept of an answer can be shown, and holds no secret.
 func TestExcerpt(t *testing.T) {
 	t.Parallel()
-	secret, text, err := webhook.NewSecret("v1", time.Now())
+	secret, text, err := newSecret("v1", time.Now())
 	require.NoError(t, err)
 	answer := "Không hợp lệ\x00\x1b[31m\u202e\xff " + text + " Bearer abc123 " + string(secret.Key) + strings.Repeat("ế", 2000)
 	s, _ := receive(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -32,7 +32,7 @@ func (n names) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, err
 
 func endpoint(tb testing.TB, address string) outbox.Endpoint {
 	tb.Helper()
-	s, _, err := webhook.NewSecret("v1", time.Now())
+	s, _, err := newSecret("v1", time.Now())
 	require.NoError(tb, err)
 	return outbox.Endpoint{Name: "ioc", URL: address, Timeout: 3 * time.Second, Secrets: []outbox.Secret{s}, Signing: []string{"v1"}, Concurrency: 1}
 }

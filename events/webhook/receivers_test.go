@@ -54,9 +54,9 @@ func TestReceivers(t *testing.T) {
 			port := freePort(t)
 			file := filepath.Join(t.TempDir(), "events.jsonl")
 			args := tt.command(t, port)
-			old, oldText, err := webhook.NewSecret("v1", time.Now())
+			old, oldText, err := newSecret("v1", time.Now())
 			require.NoError(t, err)
-			fresh, freshText, err := webhook.NewSecret("v1", time.Now())
+			fresh, freshText, err := newSecret("v1", time.Now())
 			require.NoError(t, err)
 			start := func() (stop func()) {
 				return startReceiver(t, args, port, []string{"WEBHOOK_SECRET=" + oldText + " " + freshText, "PORT=" + port, "EVENTS_FILE=" + file})
@@ -75,7 +75,7 @@ func TestReceivers(t *testing.T) {
 					assert.Equal(t, 204, r.Status)
 				}
 			}
-			stranger, _, err := webhook.NewSecret("v1", time.Now())
+			stranger, _, err := newSecret("v1", time.Now())
 			require.NoError(t, err)
 			e.Secrets = []outbox.Secret{stranger}
 			assert.Equal(t, 401, d.Deliver(t.Context(), e, message()).Status)
@@ -170,9 +170,9 @@ func TestNodeLibraries(t *testing.T) {
 	dir := nodeLibraries(t)
 	var mu sync.Mutex
 	var lines bytes.Buffer
-	secret, text, err := webhook.NewSecret("v1", time.Now())
+	secret, text, err := newSecret("v1", time.Now())
 	require.NoError(t, err)
-	asym, _, err := webhook.NewSecret("v1a", time.Now())
+	asym, _, err := newSecret("v1a", time.Now())
 	require.NoError(t, err)
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
@@ -263,9 +263,9 @@ func TestScripts(t *testing.T) {
 		require.NoError(t, os.WriteFile(p, []byte(text), 0o600))
 		return p
 	}
-	s, text, err := webhook.NewSecret("v1", time.Now())
+	s, text, err := newSecret("v1", time.Now())
 	require.NoError(t, err)
-	other, _, err := webhook.NewSecret("v1", time.Now())
+	other, _, err := newSecret("v1", time.Now())
 	require.NoError(t, err)
 	h := headers(t, []outbox.Secret{other, s}, "m1", time.Now(), "chợ\n")
 	verify := func(body string) error {

@@ -96,7 +96,7 @@ func NewVerifier(keys ...string) (*Verifier, error) {
 			v.public = append(v.public, key)
 			continue
 		}
-		s, err := ParseSecret(text, time.Time{})
+		s, err := outbox.ParseSecret(text, time.Time{})
 		if err != nil || s.Scheme != outbox.SchemeHMAC {
 			return nil, errors.New("a receiver needs whsec_… (24 to 64 bytes in base64) or whpk_…")
 		}

@@ -32,7 +32,7 @@ func headers(t *testing.T, secrets []outbox.Secret, id string, at time.Time, bod
 // TestKnownVector is the example of Standard Webhooks 1.0.
 func TestKnownVector(t *testing.T) {
 	t.Parallel()
-	s, err := webhook.ParseSecret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", time.Time{})
+	s, err := outbox.ParseSecret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", time.Time{})
 	require.NoError(t, err)
 	sig, err := webhook.Sign([]outbox.Secret{s}, []string{"v1"}, "msg_p5jXN8AQM9LWM0D4loKWxJek", time.Unix(1614265330, 0), []byte(`{"test": 2432232314}`))
 	require.NoError(t, err)
@@ -44,12 +44,12 @@ func TestKnownVector(t *testing.T) {
 func TestOfficialLibrary(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	old, oldText, err := webhook.NewSecret("v1", now.Add(-time.Hour))
+	old, oldText, err := newSecret("v1", now.Add(-time.Hour))
 	require.NoError(t, err)
 	old.Expires = now.Add(time.Hour)
-	fresh, freshText, err := webhook.NewSecret("v1", now)
+	fresh, freshText, err := newSecret("v1", now)
 	require.NoError(t, err)
-	asym, public, err := webhook.NewSecret("v1a", now)
+	asym, public, err := newSecret("v1a", now)
 	require.NoError(t, err)
 	all := []outbox.Secret{old, asym, fresh}
 	h := headers(t, all, "msg-1", now, `{"a":1}`)
@@ -89,9 +89,9 @@ func TestOfficialLibrary(t *testing.T) {
 func TestVerifier(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	s, text, err := webhook.NewSecret("v1", now)
+	s, text, err := newSecret("v1", now)
 	require.NoError(t, err)
-	a, public, err := webhook.NewSecret("v1a", now)
+	a, public, err := newSecret("v1a", now)
 	require.NoError(t, err)
 	v, err := webhook.NewVerifier(text, public)
 	require.NoError(t, err)
@@ -135,9 +135,15 @@ func TestVerifier(t *testing.T) {
 	require.NoError(t, v.Verify(good, []byte("body"), now.Add(4*time.Minute)))
 
 	// The public key must not pass for a shared secret.
-	forged, err := webhook.ParseSecret("whsec_"+strings.TrimPrefix(public, "whpk_"), now)
+	forged, err := outbox.ParseSecret("whsec_"+strings.TrimPrefix(public, "whpk_"), now)
 	require.NoError(t, err)
 	require.Error(t, onlyPublic.Verify(headers(t, []outbox.Secret{forged}, "m", now, "body"), []byte("body"), now))
+}
+
+// newSecret returns a signing key and what its receiver is given.
+func newSecret(scheme string, now time.Time) (s outbox.Secret, shown string, err error) {
+	s = outbox.NewSecret(scheme, now)
+	return s, s.Text(), nil
 }
 
 func TestParseSecret(t *testing.T) {
@@ -146,11 +152,11 @@ func TestParseSecret(t *testing.T) {
 	for _, text := range []string{
 		"", "whsec_", "whsec_" + b64(23), "whsec_" + b64(65), "whsec_!!!", "whsk_" + b64(31), "whsk_" + b64(64), "whpk_" + b64(32), b64(32),
 	} {
-		_, err := webhook.ParseSecret(text, time.Time{})
+		_, err := outbox.ParseSecret(text, time.Time{})
 		require.Error(t, err, text)
 		assert.NotContains(t, err.Error(), b64(23))
 	}
-	s, err := webhook.ParseSecret("whsk_"+b64(32), time.Time{})
+	s, err := outbox.ParseSecret("whsk_"+b64(32), time.Time{})
 	require.NoError(t, err)
 	assert.True(t, strings.HasPrefix(s.Public, "whpk_"))
 	for _, keys := range [][]string{nil, {"whpk_" + b64(31)}, {"whsk_" + b64(32)}, {"x"}} {
@@ -176,7 +182,7 @@ func FuzzVerify(f *testing.F) {
 func BenchmarkSign(b *testing.B) {
 	for _, scheme := range []string{"v1", "v1a"} {
 		b.Run(scheme, func(b *testing.B) {
-			s, _, err := webhook.NewSecret(scheme, time.Now())
+			s, _, err := newSecret(scheme, time.Now())
 			require.NoError(b, err)
 			body := make([]byte, 2000)
 			b.ReportAllocs()
