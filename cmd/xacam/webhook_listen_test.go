@@ -44,7 +44,8 @@ func newWebhookBench(t *testing.T, scheme string, change func(*listenConfig)) *w
 		change(&cfg)
 	}
 	b := &webhookBench{out: &bytes.Buffer{}, d: webhook.New(webhook.Config{})}
-	b.l, err := newListener(cfg, b.out)
+	var err error
+	b.l, err = newListener(cfg, b.out)
 	require.NoError(t, err)
 	s := httptest.NewServer(b.l)
 	t.Cleanup(func() { _ = b.d.Close(); s.Close() })
@@ -120,7 +121,7 @@ func TestWebhookListen(t *testing.T) {
 
 func mustSecret(t *testing.T, text string) outbox.Secret {
 	t.Helper()
-	s, err := webhook.ParseSecret(text, time.Now())
+	s, err := outbox.ParseSecret(text, time.Now())
 	require.NoError(t, err)
 	return s
 }
