@@ -122,7 +122,7 @@ func (s *Server) getMedia(c *gin.Context) {
 	h.Set("Cache-Control", "private, max-age=3600")
 	h.Set("Cross-Origin-Resource-Policy", "cross-origin") // the receiver shows it on its own pages
 	h.Set("Content-Disposition", mime.FormatMediaType("inline", map[string]string{"filename": path.Base(file)}))
-	http.ServeContent(&problemWriter{c: c}, c.Request, "", time.Time{}, f)
+	http.ServeContent(&problemWriter{c: c, w: c.Writer}, c.Request, "", time.Time{}, f)
 }
 
 // mediaType names what evidence files are; anything else is only to be kept.

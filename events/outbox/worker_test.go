@@ -577,6 +577,7 @@ func TestHeartbeat(t *testing.T) {
 			return outbox.Heartbeat{Sequence: 7, Cameras: 3, Offline: 1}
 		}})
 		time.Sleep(time.Hour - time.Second)
+		synctest.Wait()
 		require.Len(t, r.heard, 12)
 		assert.Equal(t, int64(7), r.heard[5].Sequence)
 		assert.Equal(t, 3, r.heard[5].Cameras)
@@ -637,6 +638,7 @@ func TestRestart(t *testing.T) {
 		var alarms []outbox.Alarm
 		_, stop = run(t, outbox.Config{Queue: q, Deliverer: r, Alarm: func(_ context.Context, a outbox.Alarm) { alarms = append(alarms, a) }})
 		time.Sleep(time.Second)
+		synctest.Wait()
 		assert.Len(t, r.tries(), tries, "the pause goes on")
 		require.Len(t, alarms, 1)
 		assert.True(t, alarms[0].Failing)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -275,9 +276,17 @@ func TestScripts(t *testing.T) {
 	require.NoError(t, verify("chợ\n"))
 	require.Error(t, verify("chợ"))
 
+	var mu sync.Mutex
 	last := 1200
 	var asked []string
+	seen := func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(asked)
+	}
 	server, _ := receive(t, func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
 		asked = append(asked, r.URL.Query().Get("after"))
 		if r.Header.Get("Authorization") != "Bearer xfk_1" || r.URL.Path != "/api/v1/feed" {
 			w.WriteHeader(http.StatusUnauthorized)
@@ -291,11 +300,13 @@ func TestScripts(t *testing.T) {
 		return exec.CommandContext(t.Context(), receivers+"curl/pull.sh", server.URL, write("key", key), filepath.Join(dir, "feed")).Run()
 	}
 	require.NoError(t, pull("xfk_1\n"))
-	assert.Equal(t, []string{"0", "500", "1000"}, asked)
+	assert.Equal(t, []string{"0", "500", "1000"}, seen())
 	require.NoError(t, pull("xfk_1\n"))
+	mu.Lock()
 	last = 1201
+	mu.Unlock()
 	require.NoError(t, pull("xfk_1\n"))
-	assert.Equal(t, []string{"0", "500", "1000", "1200", "1200"}, asked)
+	assert.Equal(t, []string{"0", "500", "1000", "1200", "1200"}, seen())
 	require.Error(t, pull("wrong"))
 	files, err := filepath.Glob(filepath.Join(dir, "feed", "*.json"))
 	require.NoError(t, err)
