@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test check lint fmt nocgo tidy fuzz bench chaos clean
+.PHONY: help setup run build test check lint fmt nocgo tidy fuzz bench chaos chaos-delivery clean
 
 # The ONNX Runtime library that deploy/setup.sh installs, unless another is named.
 export XACAM_ORT_LIBRARY ?= $(CURDIR)/.cache/ort/libonnxruntime.so
@@ -75,7 +75,11 @@ bench: ## run the Go benchmarks that match BENCH (.)
 
 chaos: ## stop PostgreSQL for a minute and kill -9 the server 20 times under load: nothing may be lost (5 min)
 	@deploy/setup.sh test
-	@REQUIRE_DATABASE=1 REQUIRE_ORT=1 go test -tags chaos -run '^TestChaos' -count 1 -timeout 15m -v ./cmd/xacam
+	@REQUIRE_DATABASE=1 REQUIRE_ORT=1 go test -tags chaos -run '^TestChaos(Kill|Outage)' -count 1 -timeout 15m -v ./cmd/xacam
+
+chaos-delivery: ## kill -9 server, PostgreSQL and receiver 100 times under 50 events/s: everything arrives, in order (10 min)
+	@deploy/setup.sh test
+	@REQUIRE_DATABASE=1 REQUIRE_ORT=1 go test -tags chaos -run '^TestChaosDelivery' -count 1 -timeout 40m -v ./cmd/xacam
 
 clean: ## remove bin; what setup installed stays in .cache
 	rm -rf bin

@@ -146,6 +146,8 @@ func (m *manager) adopt(ctx context.Context, slug string) error {
 	if err != nil {
 		return err
 	}
+	// An endpoint may have the same name.
+	open = slices.DeleteFunc(open, func(ev events.Event) bool { return ev.Source.Type != "camera" })
 	m.mu.Lock()
 	_, started := m.running[slug]
 	m.mu.Unlock()

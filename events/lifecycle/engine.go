@@ -48,7 +48,7 @@ func NewEngine(cfg Config) (*Engine, error) {
 func (e *Engine) Restore(open []events.Event, at time.Time) {
 	var ours []events.Event
 	for _, ev := range open {
-		if _, twice := e.open[ev.ID]; twice || ev.Source.ID != e.cfg.Source.ID || ev.State != events.StateRaised {
+		if _, twice := e.open[ev.ID]; twice || ev.Source.ID != e.cfg.Source.ID || ev.Source.Type != e.cfg.Source.Type || ev.State != events.StateRaised {
 			continue
 		}
 		if e.machine.Len()+len(ours) >= e.machine.limit {

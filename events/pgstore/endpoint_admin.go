@@ -341,6 +341,19 @@ func (s *Store) lockEndpoint(ctx context.Context, tx pgx.Tx, name string, act ou
 	return e, checkVersion(act, e.Version)
 }
 
+// keepEndpoint reads an endpoint and keeps it from being deleted until the
+// transaction ends; deliveries to it go on.
+func (s *Store) keepEndpoint(ctx context.Context, tx pgx.Tx, name string, act outbox.Act) (outbox.Endpoint, error) {
+	if _, err := tx.Exec(ctx, "SELECT 1 FROM endpoint WHERE name = @name FOR KEY SHARE", pgx.StrictNamedArgs{"name": name}); err != nil {
+		return outbox.Endpoint{}, err
+	}
+	e, err := s.endpoint(ctx, tx, name)
+	if err != nil {
+		return e, err
+	}
+	return e, checkVersion(act, e.Version)
+}
+
 // DeleteSecret revokes a secret at once. The last one of a scheme that the
 // endpoint signs with is kept: an error wraps events.ErrConflict.
 func (s *Store) DeleteSecret(ctx context.Context, name, id string, act outbox.Act) error {

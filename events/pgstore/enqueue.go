@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -22,9 +23,10 @@ type said struct {
 	event events.Event
 }
 
-// versionedMatcher is the filter of one version of an endpoint.
-type versionedMatcher struct {
-	version int
+// madeMatcher is a matcher and the filter it was made from. A version would not
+// do: an endpoint that is deleted and made anew begins at 1 again.
+type madeMatcher struct {
+	filter  filterJSON
 	matcher *outbox.Matcher
 }
 
@@ -124,13 +126,13 @@ func recall(ctx context.Context, tx pgx.Tx, changes []said) error {
 	return err
 }
 
-// matcher returns the endpoint's filter, made once for each version. A filter
+// matcher returns the endpoint's filter, made once for each filter. A filter
 // that cannot be read lets everything pass: told too much is better than an
 // event lost.
 func (s *Store) matcher(ctx context.Context, l listener) *outbox.Matcher {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if v, ok := s.matchers[l.Name]; ok && v.version == l.Version {
+	if v, ok := s.matchers[l.Name]; ok && reflect.DeepEqual(v.filter, l.Spec.Filter) {
 		return v.matcher
 	}
 	m, err := outbox.NewMatcher(outbox.Filter(l.Spec.Filter), s.cfg.Calendar)
@@ -138,7 +140,7 @@ func (s *Store) matcher(ctx context.Context, l listener) *outbox.Matcher {
 		s.cfg.Log.ErrorContext(ctx, "the filter of an endpoint cannot be read, it gets everything", "endpoint", l.Name, "error", err)
 		m, _ = outbox.NewMatcher(outbox.Filter{}, s.cfg.Calendar) // the zero Filter is valid
 	}
-	s.matchers[l.Name] = versionedMatcher{l.Version, m}
+	s.matchers[l.Name] = madeMatcher{l.Spec.Filter, m}
 	return m
 }
 

@@ -118,7 +118,8 @@ func (s *Store) Expire(ctx context.Context, endpoint string, epoch int64, before
 					last_error = CASE WHEN last_error = '' THEN 'waited too long' ELSE 'waited too long; last: ' || last_error END
 				WHERE endpoint = @endpoint AND sequence = ANY (ARRAY(
 					SELECT sequence FROM delivery
-					WHERE endpoint = @endpoint AND state IN ('pending', 'parked') AND queued_at < @before LIMIT @limit))`,
+					WHERE endpoint = @endpoint AND state IN ('pending', 'parked') AND queued_at < @before AND lane < 2
+					ORDER BY queued_at LIMIT @limit))`,
 				pgx.StrictNamedArgs{"endpoint": endpoint, "before": before, "limit": expireBatch})
 			n = tag.RowsAffected()
 			return err

@@ -42,7 +42,7 @@ func (s *Store) Replay(ctx context.Context, endpoint string, r outbox.Replay, ac
 			res = outbox.ReplayResult{Count: done.Count, More: done.More}
 			return nil
 		}
-		e, err := s.lockEndpoint(ctx, tx, endpoint, act)
+		e, err := s.keepEndpoint(ctx, tx, endpoint, act)
 		if err != nil {
 			return err
 		}

@@ -63,7 +63,7 @@ type Store struct {
 	cfg  Config
 
 	mu       sync.Mutex
-	matchers map[string]versionedMatcher // of endpoints, by name
+	matchers map[string]madeMatcher // of endpoints, by name
 }
 
 // Open prepares the pool. It does not connect, so the database may be down; it
@@ -88,7 +88,7 @@ func Open(ctx context.Context, dsn string, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	return &Store{pool: pool, cfg: cfg, matchers: make(map[string]versionedMatcher)}, nil
+	return &Store{pool: pool, cfg: cfg, matchers: make(map[string]madeMatcher)}, nil
 }
 
 // Close gives all connections back and waits for the methods in progress.

@@ -93,6 +93,7 @@ CREATE TABLE delivery (
 CREATE INDEX delivery_pending ON delivery (endpoint, lane, sequence) WHERE state = 'pending';
 CREATE INDEX delivery_parked ON delivery (endpoint, next_at) WHERE state = 'parked';
 CREATE INDEX delivery_dead ON delivery (endpoint, sequence) WHERE state = 'dead';
+CREATE INDEX delivery_waiting ON delivery (endpoint, queued_at) WHERE state IN ('pending', 'parked');
 CREATE INDEX delivery_sequence ON delivery (sequence);
 
 -- attempt is the log of everything sent. No foreign keys: it outlives what it
