@@ -224,6 +224,7 @@ func (c *capturer) step(now time.Time) {
 	}
 	c.takes = slices.DeleteFunc(c.takes, func(t *take) bool { return t.over })
 	for _, k := range c.captures {
+		k.look()
 		c.pen(k, now)
 		if k.drawn && (k.take == nil || k.take.over) && (k.take != nil || now.After(k.until)) {
 			c.finish(k)
@@ -260,6 +261,14 @@ func (c *capturer) end() {
 	}
 }
 
+// look writes down who was in the picture of the act, which is known right after
+// the raise and forgotten soon.
+func (k *capture) look() {
+	if k.record.Boxes == nil && k.sight != nil && k.draft.Event.Kind != events.KindCameraOffline {
+		k.record.Boxes = k.sight.boxesAt(&k.draft.Event)
+	}
+}
+
 // finish writes what only the end tells and gives the package to the sealer.
 func (c *capturer) finish(k *capture) {
 	ev := &k.draft.Event
@@ -274,6 +283,7 @@ func (c *capturer) finish(k *capture) {
 	if k.take != nil {
 		k.take.deliver(k)
 	}
+	k.look()
 	k.draft.Clip = ""
 	k.draft.Record = k.record.encode()
 	c.put(k, "record", k.base+"-record.json", k.draft.Record, nil)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/evidence"
 	"github.com/xacam/xacam/streams/rtsp"
 	"github.com/xacam/xacam/vision/geom"
 	"github.com/xacam/xacam/vision/pipeline"
@@ -39,6 +40,7 @@ type sight struct {
 type seenLook struct {
 	at    time.Time
 	boxes []seenBox
+	cut   bool // there was more
 }
 
 // seenBox is where a track, or a thing that lies there, was.
@@ -126,7 +128,7 @@ func (s *sight) see(l *pipeline.Look, pictures func(thing uint64) (still.Picture
 func lookOf(l *pipeline.Look) seenLook {
 	sc := l.Scene
 	n := min(len(sc.Tracks), mostBoxes)
-	out := seenLook{at: sc.At, boxes: make([]seenBox, 0, n+min(len(sc.Stills), mostBoxes))}
+	out := seenLook{at: sc.At, cut: n < len(sc.Tracks), boxes: make([]seenBox, 0, n+min(len(sc.Stills), mostBoxes))}
 	for i := range sc.Tracks[:n] {
 		t := &sc.Tracks[i]
 		out.boxes = append(out.boxes, seenBox{id: t.ID, class: t.Label, score: t.Score, box: t.Box, guessed: t.Coasting(sc.At) && !sc.Held})
@@ -154,6 +156,40 @@ func (s *sight) follow(ev *events.Event, from time.Time) *following {
 	}
 	s.followed = append(s.followed, f)
 	return f
+}
+
+// nearLook is how far from the event a look may be that tells what its picture
+// shows: a person walks a tenth of the picture meanwhile, at most.
+const nearLook = 300 * time.Millisecond
+
+// boxesAt returns what was seen in the look that is nearest to the event; nil
+// when there is none near, or when not everything is known.
+func (s *sight) boxesAt(ev *events.Event) *[]evidence.Box {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var best *seenLook
+	for i := range s.looks {
+		l := &s.looks[i]
+		if d := l.at.Sub(ev.OccurredAt).Abs(); d <= nearLook && (best == nil || d < best.at.Sub(ev.OccurredAt).Abs()) {
+			best = l
+		}
+	}
+	if best == nil || best.cut {
+		return nil
+	}
+	f := following{thing: thingOf(ev)}
+	if ev.Subject != nil {
+		f.subject = ev.Subject.Track
+	}
+	out := make([]evidence.Box, 0, len(best.boxes))
+	for i := range best.boxes {
+		b := &best.boxes[i]
+		out = append(out, evidence.Box{
+			Class: b.class, Box: [4]float64{b.box.Min.X, b.box.Min.Y, b.box.Max.X, b.box.Max.Y},
+			Subject: (f.subject != 0 || f.thing != 0) && f.wants(b),
+		})
+	}
+	return &out
 }
 
 // leave ends a following and returns what was seen up to the given time.
