@@ -78,6 +78,23 @@ func lostEvents(ctx context.Context, store *evidence.Store, rejected string) ([]
 
 func recoverDraft(store *evidence.Store, d *evidence.Draft) error {
 	d.Flaws = append(d.Flaws, restarted)
+	errs := []error{gather(store, d)}
+	if !has(d, "record") {
+		ref, err := store.Put("record", fileBase(&d.Event)+"-record.json", d.Event.OccurredAt, d.Record)
+		if err == nil {
+			d.Files = append(d.Files, ref)
+		}
+		errs = append(errs, err)
+	}
+	d.Ready = true
+	if err := errors.Join(append(errs, store.PutDraft(*d))...); err != nil {
+		return fmt.Errorf("finish the package of event %s: %w", d.Event.ID, err)
+	}
+	return nil
+}
+
+// gather adds to a draft that nobody works on what there is of its files.
+func gather(store *evidence.Store, d *evidence.Draft) error {
 	var errs []error
 	if d.Clip != "" {
 		err := streamclip.Salvage(store.Full(d.Clip))
@@ -91,26 +108,21 @@ func recoverDraft(store *evidence.Store, d *evidence.Draft) error {
 		d.Clip = ""
 	}
 	base := fileBase(&d.Event)
+	return errors.Join(append(errs, adoptStills(store, d),
+		adoptNamed(store, d, "track", base+"-track.json"), adoptNamed(store, d, "record", base+"-record.json"))...)
+}
+
+// adoptStills adds the pictures that are there.
+func adoptStills(store *evidence.Store, d *evidence.Draft) error {
+	var errs []error
 	for _, name := range []string{"approach", "act", "detail", "before", "after", "annotated"} {
 		typ := "still"
 		if name == "annotated" {
 			typ = name
 		}
-		errs = append(errs, adoptNamed(store, d, typ, base+"-"+name+".jpg"))
+		errs = append(errs, adoptNamed(store, d, typ, fileBase(&d.Event)+"-"+name+".jpg"))
 	}
-	errs = append(errs, adoptNamed(store, d, "track", base+"-track.json"))
-	if !has(d, "record") {
-		ref, err := store.Put("record", base+"-record.json", d.Event.OccurredAt, d.Record)
-		if err == nil {
-			d.Files = append(d.Files, ref)
-		}
-		errs = append(errs, err)
-	}
-	d.Ready = true
-	if err := errors.Join(append(errs, store.PutDraft(*d))...); err != nil {
-		return fmt.Errorf("finish the package of event %s: %w", d.Event.ID, err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func has(d *evidence.Draft, typ string) bool {

@@ -34,6 +34,7 @@ type sight struct {
 	looks    []seenLook
 	followed []*following
 	pictures map[string]still.Pictures // by event
+	order    []string                  // of pictures, the oldest first
 }
 
 // seenLook is what was seen in one look.
@@ -113,14 +114,18 @@ func (s *sight) see(l *pipeline.Look, pictures func(thing uint64) (still.Picture
 	for i := range l.Changes {
 		ev := &l.Changes[i].Event
 		id := thingOf(ev)
-		if ev.State != events.StateRaised || id == 0 || len(s.pictures) >= mostPictures {
+		if ev.State != events.StateRaised || id == 0 {
 			continue
 		}
 		if p, ok := pictures(id); ok {
 			if s.pictures == nil {
 				s.pictures = make(map[string]still.Pictures)
 			}
-			s.pictures[ev.ID] = p
+			if len(s.order) >= mostPictures { // nobody has asked for the oldest, and nobody will
+				delete(s.pictures, s.order[0])
+				s.order = slices.Delete(s.order, 0, 1)
+			}
+			s.pictures[ev.ID], s.order = p, append(s.order, ev.ID)
 		}
 	}
 }
@@ -210,6 +215,7 @@ func (s *sight) takePictures(eventID string) (still.Pictures, bool) {
 	defer s.mu.Unlock()
 	p, ok := s.pictures[eventID]
 	delete(s.pictures, eventID)
+	s.order = slices.DeleteFunc(s.order, func(id string) bool { return id == eventID })
 	return p, ok
 }
 

@@ -252,7 +252,7 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	if err != nil {
 		return usagef("media: %w", err)
 	}
-	d.record.failed = keeper.Wake
+	d.record.failed, s.evidence.failed = keeper.Wake, keeper.Wake
 	s.app.Add("retention", stageRecord, keeper.Run)
 	s.app.Add("alarms", stageRecord, s.alarms.Run)
 	s.app.Add("evidence", stageRecord, s.evidence.Run)
