@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"path"
 	"slices"
 	"sync"
 	"time"
@@ -35,16 +34,20 @@ type capturer struct {
 	now      func() time.Time
 	log      *slog.Logger
 	finished func(*evidence.Draft) // may be nil; hears of each complete package, in Run
+	failed   func()                // may be nil; hears that the disk did not take something
 
 	calls  chan captureCall // full: the event goes without
 	pens   chan stillsJob   // to the maker of stills; full: tried again
 	stills chan stillsDone
 
-	mu     sync.Mutex
-	sights map[string]*sight
+	mu      sync.Mutex
+	sights  map[string]*sight
+	held    map[string]bool // events whose package is not complete on disk yet
+	unsaved []*capture      // complete, but the disk has not taken the draft; at most mostCaptures
 
 	captures map[string]*capture // by event; Run's own
 	takes    []*take
+	retried  time.Time // Run's own: when unsaved drafts were last tried
 }
 
 // captureCall is a raised event with its draft, or one that was cleared.
@@ -56,7 +59,7 @@ type captureCall struct {
 func newCapturer(store *evidence.Store, cfg EvidenceConfig, now func() time.Time, log *slog.Logger) *capturer {
 	return &capturer{
 		store: store, cfg: cfg, now: now, log: log, calls: make(chan captureCall, mostWaiting), pens: make(chan stillsJob, 4),
-		stills: make(chan stillsDone, 4), sights: make(map[string]*sight), captures: make(map[string]*capture),
+		stills: make(chan stillsDone, 4), sights: make(map[string]*sight), held: make(map[string]bool), captures: make(map[string]*capture),
 	}
 }
 
@@ -109,8 +112,12 @@ func (k *capture) flaw(format string, args ...any) {
 
 // fileBase returns what the names of an event's files begin with.
 func fileBase(ev *events.Event) string {
-	return fmt.Sprintf("%s-%d-%s", ev.Source.ID, ev.OccurredAt.UnixMilli(), ev.ID[max(0, len(ev.ID)-12):])
+	return fmt.Sprintf("%s-%d-%s", ev.Source.ID, ev.OccurredAt.UnixMilli(), idTail(ev))
 }
+
+// idTail returns the part of an event's identifier that comes from what it is
+// about.
+func idTail(ev *events.Event) string { return ev.ID[max(0, len(ev.ID)-12):] }
 
 // Begin writes the draft of an event that was raised, before the event goes on
 // its way, and has the rest gathered. It waits for the disk, and for nothing
@@ -137,16 +144,19 @@ func (c *capturer) Begin(ev *events.Event) {
 	if rel, _, err := c.store.Place(k.base+".mp4", ev.OccurredAt); err == nil && !k.draft.Ready {
 		k.draft.Clip = rel
 	}
-	c.save(k)
+	c.hold(k)
 	if k.draft.Ready {
+		c.hand(k)
 		return
 	}
+	c.save(k)
 	select {
 	case c.calls <- captureCall{ev: *ev, started: k}: // from here on k is Run's
 	default:
 		k.flaw("too many events at once: no clip, stills and track")
 		k.draft.Ready, k.draft.Clip = true, ""
-		c.save(k)
+		s.takePictures(ev.ID)
+		c.hand(k)
 	}
 }
 
@@ -219,13 +229,21 @@ func (c *capturer) handle(call captureCall) {
 
 // step brings every capture on.
 func (c *capturer) step(now time.Time) {
+	if now.Sub(c.retried).Abs() >= retryAfter {
+		c.retry(now)
+	}
 	for _, t := range c.takes {
 		c.advance(t, now)
 	}
 	c.takes = slices.DeleteFunc(c.takes, func(t *take) bool { return t.over })
 	for _, k := range c.captures {
+		k.look()
 		c.pen(k, now)
-		if k.drawn && (k.take == nil || k.take.over) && (k.take != nil || now.After(k.until)) {
+		over := now.After(k.until) || now.Sub(k.draft.Started) > c.longest() // whatever becomes of the clock
+		if k.take != nil {
+			over = k.take.over
+		}
+		if k.drawn && over {
 			c.finish(k)
 		}
 	}
@@ -258,12 +276,27 @@ func (c *capturer) end() {
 		}
 		c.finish(k)
 	}
+	c.retry(c.now())
+}
+
+// look writes down who was in the picture of the act, which is known right after
+// the raise and forgotten soon.
+func (k *capture) look() {
+	if k.record.Boxes == nil && k.sight != nil && k.draft.Event.Kind != events.KindCameraOffline {
+		k.record.Boxes = k.sight.boxesAt(&k.draft.Event)
+	}
 }
 
 // finish writes what only the end tells and gives the package to the sealer.
 func (c *capturer) finish(k *capture) {
 	ev := &k.draft.Event
 	delete(c.captures, ev.ID)
+	k.sight.takePictures(ev.ID) // those that no still has asked for
+	if k.penned && !k.drawn {   // what is made so far
+		if err := adoptStills(c.store, &k.draft); err != nil {
+			c.log.Error("finished stills cannot be read", "event", ev.ID, "err", err)
+		}
+	}
 	if k.follow != nil {
 		looks := k.sight.leave(k.follow, later(k.until, ev.OccurredAt))
 		if len(looks) > 0 {
@@ -274,33 +307,11 @@ func (c *capturer) finish(k *capture) {
 	if k.take != nil {
 		k.take.deliver(k)
 	}
+	k.look()
 	k.draft.Clip = ""
 	k.draft.Record = k.record.encode()
 	c.put(k, "record", k.base+"-record.json", k.draft.Record, nil)
 	k.draft.Ready = true
-	c.save(k)
-	if c.finished != nil {
-		c.finished(&k.draft)
-	}
-}
-
-// put stores a file of a package.
-func (c *capturer) put(k *capture, typ, name string, data []byte, err error) {
-	var ref events.EvidenceRef
-	if err == nil {
-		ref, err = c.store.Put(typ, name, k.draft.Event.OccurredAt, data)
-	}
-	if err != nil {
-		k.flaw("the file %s could not be stored", path.Base(name))
-		c.log.Error("a file of an evidence package cannot be stored", "event", k.draft.Event.ID, "file", name, "err", err)
-		return
-	}
-	k.draft.Files = append(k.draft.Files, ref)
-}
-
-// save stores the draft as it is now.
-func (c *capturer) save(k *capture) {
-	if err := c.store.PutDraft(k.draft); err != nil {
-		c.log.Error("the draft of an evidence package cannot be stored", "event", k.draft.Event.ID, "err", err)
-	}
+	k.follow, k.take = nil, nil
+	c.hand(k)
 }

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/evidence"
 	"github.com/xacam/xacam/models"
 	"github.com/xacam/xacam/vision/camera"
 )
@@ -23,6 +24,7 @@ type record struct {
 	Software    recordSoftware      `json:"software"`
 	Clock       recordClock         `json:"clock"`
 	Clip        *recordClip         `json:"clip,omitempty"`
+	Boxes       *[]evidence.Box     `json:"boxes,omitempty"` // in the picture of the act; nil when that is not known
 }
 
 type recordCamera struct {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/xacam/xacam/events"
@@ -17,27 +19,82 @@ const restarted = "the server was restarted before the package was complete"
 
 // recoverDrafts finishes what an earlier run has left: its clips are cut behind
 // the last whole fragment, files that no draft tells of yet are found by their
-// names, and the packages are given to the sealer. It returns how many.
+// names, and the packages are given to the sealer. It returns how many. Damaged
+// drafts are set aside, and told in the error. The data folder must be locked.
 func recoverDrafts(ctx context.Context, store *evidence.Store) (int, error) {
-	drafts, err := store.Drafts(ctx)
-	errs := []error{err}
 	n := 0
-	for i := range drafts {
-		d := &drafts[i]
+	err := eachDraft(ctx, store, func(d *evidence.Draft) error {
 		if d.Ready {
-			continue
+			return nil
 		}
-		if ctx.Err() != nil {
-			return n, ctx.Err()
-		}
-		errs = append(errs, recoverDraft(store, d))
 		n++
+		return recoverDraft(store, d)
+	})
+	return n, err
+}
+
+// eachDraft calls f with every draft, oldest first. An error of one is no reason
+// to leave the others.
+func eachDraft(ctx context.Context, store *evidence.Store, f func(*evidence.Draft) error) error {
+	ids, err := store.DraftIDs(ctx)
+	errs := []error{err}
+	for _, id := range ids {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		d, err := store.Draft(id)
+		switch {
+		case err == nil:
+			err = f(&d)
+		case errors.Is(err, evidence.ErrDamaged):
+			err = errors.Join(err, store.SetDraftAside(id))
+		}
+		errs = append(errs, err)
 	}
-	return n, errors.Join(errs...)
+	return errors.Join(errs...)
+}
+
+// lostEvents returns the events of all drafts as raised. A crash between draft
+// and commit leaves an event in its draft only, and storing one again is
+// harmless. Those that the store refused are in the given folder of the spool:
+// they are not tried again, and their drafts say so for as long as the file is
+// there.
+func lostEvents(ctx context.Context, store *evidence.Store, rejected string) ([]events.Change, error) {
+	var out []events.Change
+	err := eachDraft(ctx, store, func(d *evidence.Draft) error {
+		_, err := os.Lstat(filepath.Join(rejected, d.Event.ID+"-"+string(events.StateRaised)+".json"))
+		refused := err == nil
+		if !refused {
+			out = append(out, events.Change{Event: d.Event})
+		}
+		if d.Refused == refused {
+			return nil
+		}
+		d.Refused = refused
+		return store.PutDraft(*d)
+	})
+	return out, err
 }
 
 func recoverDraft(store *evidence.Store, d *evidence.Draft) error {
 	d.Flaws = append(d.Flaws, restarted)
+	errs := []error{gather(store, d)}
+	if !has(d, "record") {
+		ref, err := store.Put("record", fileBase(&d.Event)+"-record.json", d.Event.OccurredAt, d.Record)
+		if err == nil {
+			d.Files = append(d.Files, ref)
+		}
+		errs = append(errs, err)
+	}
+	d.Ready = true
+	if err := errors.Join(append(errs, store.PutDraft(*d))...); err != nil {
+		return fmt.Errorf("finish the package of event %s: %w", d.Event.ID, err)
+	}
+	return nil
+}
+
+// gather adds to a draft that nobody works on what there is of its files.
+func gather(store *evidence.Store, d *evidence.Draft) error {
 	var errs []error
 	if d.Clip != "" {
 		err := streamclip.Salvage(store.Full(d.Clip))
@@ -51,26 +108,21 @@ func recoverDraft(store *evidence.Store, d *evidence.Draft) error {
 		d.Clip = ""
 	}
 	base := fileBase(&d.Event)
+	return errors.Join(append(errs, adoptStills(store, d),
+		adoptNamed(store, d, "track", base+"-track.json"), adoptNamed(store, d, "record", base+"-record.json"))...)
+}
+
+// adoptStills adds the pictures that are there.
+func adoptStills(store *evidence.Store, d *evidence.Draft) error {
+	var errs []error
 	for _, name := range []string{"approach", "act", "detail", "before", "after", "annotated"} {
 		typ := "still"
 		if name == "annotated" {
 			typ = name
 		}
-		errs = append(errs, adoptNamed(store, d, typ, base+"-"+name+".jpg"))
+		errs = append(errs, adoptNamed(store, d, typ, fileBase(&d.Event)+"-"+name+".jpg"))
 	}
-	errs = append(errs, adoptNamed(store, d, "track", base+"-track.json"))
-	if !has(d, "record") {
-		ref, err := store.Put("record", base+"-record.json", d.Event.OccurredAt, d.Record)
-		if err == nil {
-			d.Files = append(d.Files, ref)
-		}
-		errs = append(errs, err)
-	}
-	d.Ready = true
-	if err := errors.Join(append(errs, store.PutDraft(*d))...); err != nil {
-		return fmt.Errorf("finish the package of event %s: %w", d.Event.ID, err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func has(d *evidence.Draft, typ string) bool {

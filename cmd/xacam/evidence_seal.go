@@ -11,7 +11,7 @@ import (
 func (s *server) addSealing(store *evidence.Store) (*evidence.Exporter, error) {
 	sealer, err := evidence.NewSealer(evidence.SealerConfig{
 		Store: store, Drafts: store, Chain: s.db, Signer: s.keys, Software: "xacam " + version, Location: s.cfg.location,
-		Log: s.log, Metrics: s.registry,
+		Log: s.log, Metrics: s.registry, Late: s.evidence.Late,
 	})
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/evidence"
 	"github.com/xacam/xacam/streams/rtsp"
 	"github.com/xacam/xacam/vision/geom"
 	"github.com/xacam/xacam/vision/pipeline"
@@ -33,12 +34,14 @@ type sight struct {
 	looks    []seenLook
 	followed []*following
 	pictures map[string]still.Pictures // by event
+	order    []string                  // of pictures, the oldest first
 }
 
 // seenLook is what was seen in one look.
 type seenLook struct {
 	at    time.Time
 	boxes []seenBox
+	cut   bool // there was more
 }
 
 // seenBox is where a track, or a thing that lies there, was.
@@ -111,14 +114,18 @@ func (s *sight) see(l *pipeline.Look, pictures func(thing uint64) (still.Picture
 	for i := range l.Changes {
 		ev := &l.Changes[i].Event
 		id := thingOf(ev)
-		if ev.State != events.StateRaised || id == 0 || len(s.pictures) >= mostPictures {
+		if ev.State != events.StateRaised || id == 0 {
 			continue
 		}
 		if p, ok := pictures(id); ok {
 			if s.pictures == nil {
 				s.pictures = make(map[string]still.Pictures)
 			}
-			s.pictures[ev.ID] = p
+			if len(s.order) >= mostPictures { // nobody has asked for the oldest, and nobody will
+				delete(s.pictures, s.order[0])
+				s.order = slices.Delete(s.order, 0, 1)
+			}
+			s.pictures[ev.ID], s.order = p, append(s.order, ev.ID)
 		}
 	}
 }
@@ -126,7 +133,7 @@ func (s *sight) see(l *pipeline.Look, pictures func(thing uint64) (still.Picture
 func lookOf(l *pipeline.Look) seenLook {
 	sc := l.Scene
 	n := min(len(sc.Tracks), mostBoxes)
-	out := seenLook{at: sc.At, boxes: make([]seenBox, 0, n+min(len(sc.Stills), mostBoxes))}
+	out := seenLook{at: sc.At, cut: n < len(sc.Tracks), boxes: make([]seenBox, 0, n+min(len(sc.Stills), mostBoxes))}
 	for i := range sc.Tracks[:n] {
 		t := &sc.Tracks[i]
 		out.boxes = append(out.boxes, seenBox{id: t.ID, class: t.Label, score: t.Score, box: t.Box, guessed: t.Coasting(sc.At) && !sc.Held})
@@ -156,6 +163,40 @@ func (s *sight) follow(ev *events.Event, from time.Time) *following {
 	return f
 }
 
+// nearLook is how far from the event a look may be that tells what its picture
+// shows: a person walks a tenth of the picture meanwhile, at most.
+const nearLook = 300 * time.Millisecond
+
+// boxesAt returns what was seen in the look that is nearest to the event; nil
+// when there is none near, or when not everything is known.
+func (s *sight) boxesAt(ev *events.Event) *[]evidence.Box {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var best *seenLook
+	for i := range s.looks {
+		l := &s.looks[i]
+		if d := l.at.Sub(ev.OccurredAt).Abs(); d <= nearLook && (best == nil || d < best.at.Sub(ev.OccurredAt).Abs()) {
+			best = l
+		}
+	}
+	if best == nil || best.cut {
+		return nil
+	}
+	f := following{thing: thingOf(ev)}
+	if ev.Subject != nil {
+		f.subject = ev.Subject.Track
+	}
+	out := make([]evidence.Box, 0, len(best.boxes))
+	for i := range best.boxes {
+		b := &best.boxes[i]
+		out = append(out, evidence.Box{
+			Class: b.class, Box: [4]float64{b.box.Min.X, b.box.Min.Y, b.box.Max.X, b.box.Max.Y},
+			Subject: (f.subject != 0 || f.thing != 0) && f.wants(b),
+		})
+	}
+	return &out
+}
+
 // leave ends a following and returns what was seen up to the given time.
 func (s *sight) leave(f *following, to time.Time) []seenLook {
 	s.mu.Lock()
@@ -174,6 +215,7 @@ func (s *sight) takePictures(eventID string) (still.Pictures, bool) {
 	defer s.mu.Unlock()
 	p, ok := s.pictures[eventID]
 	delete(s.pictures, eventID)
+	s.order = slices.DeleteFunc(s.order, func(id string) bool { return id == eventID })
 	return p, ok
 }
 

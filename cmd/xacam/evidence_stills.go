@@ -94,8 +94,13 @@ func (c *capturer) RunStills(ctx context.Context) error {
 		case job := <-c.pens:
 			d := c.draw(&job, letters)
 			select {
+			case c.stills <- d: // also at the end, as long as there is room
+				continue
+			default:
+			}
+			select {
 			case c.stills <- d:
-			case <-ctx.Done():
+			case <-ctx.Done(): // they are found by their names
 				return nil
 			}
 		}
@@ -179,6 +184,7 @@ func (m *stillMaker) keep(typ, name string, p *plate, quality int) {
 		}
 	}
 	m.c.log.Error("a picture of an evidence package cannot be stored", "event", m.job.event.ID, "picture", name, "err", err)
+	m.c.fail()
 	m.fail("picture «"+name+"»", err)
 }
 

@@ -22,6 +22,9 @@ type take struct {
 	cfg    streamclip.Config
 	from   time.Time // capture time of what should be its first picture
 	latest time.Time // capture time of the newest picture in it
+	began  time.Time // when writing began, by the clock that nobody sets
+	pts    time.Duration
+	span   time.Duration // of the pictures in it, by the stream's clock
 	users  []*capture
 	over   bool
 
@@ -66,12 +69,13 @@ func (c *capturer) roll(k *capture) {
 	rel, full, err := c.store.Place(k.base+".mp4", ev.OccurredAt)
 	if err != nil {
 		c.log.Error("a clip cannot be written", "event", ev.ID, "err", err)
+		c.fail()
 		k.flaw("the clip could not be stored")
 		k.until = ev.OccurredAt
 		return
 	}
 	t := &take{
-		sight: k.sight, ring: st.ring, cursor: st.ring.Follow(k.from), rel: rel, full: full, from: k.from,
+		sight: k.sight, ring: st.ring, cursor: st.ring.Follow(k.from), rel: rel, full: full, from: k.from, began: c.now(),
 		cfg: streamclip.Config{
 			Format: st.format, Event: ev.OccurredAt, Label: string(ev.Kind) + " " + ev.Source.Name,
 			Comment: "event " + ev.ID + " at " + ev.OccurredAt.UTC().Format("2006-01-02T15:04:05.000Z"),
@@ -114,6 +118,10 @@ func (c *capturer) advance(t *take, now time.Time) {
 				c.wrap(t)
 				return
 			}
+			if t.span > c.longest() {
+				c.cutShort(t, clockSet)
+				return
+			}
 			if !t.latest.IsZero() && au.Captured.Sub(t.latest) > 2*time.Second {
 				t.flaw("the camera sent no picture for %.0f s", au.Captured.Sub(t.latest).Seconds())
 			}
@@ -133,11 +141,24 @@ func (c *capturer) advance(t *take, now time.Time) {
 			c.cutShort(t, "the camera changed its picture while the clip was being written")
 		case st.closed:
 			c.cutShort(t, "the camera was stopped or its configuration was changed while the clip was being written")
+		case now.Sub(t.began) > c.longest()+silence:
+			c.cutShort(t, clockSet)
 		case now.After(until.Add(silence)):
 			c.cutShort(t, "the camera sent no picture up to the end of the clip")
 		}
 		return
 	}
+}
+
+const (
+	clockSet = "the clock was set back while the clip was being written"
+	// mostGroup is how much earlier than asked for a clip may begin.
+	mostGroup = 10 * time.Second
+)
+
+// longest is what no clip may exceed, whatever the clock says.
+func (c *capturer) longest() time.Duration {
+	return c.cfg.Before + c.cfg.Max + c.cfg.After + mostShared + mostGroup
 }
 
 // add writes an access unit, and begins the clip with the first.
@@ -147,8 +168,11 @@ func (t *take) add(au *media.AccessUnit) error {
 		if err != nil {
 			return err
 		}
-		t.writer = w
+		t.writer, t.pts = w, au.PTS
 	}
+	// A stream that begins anew may count from anywhere.
+	t.span += min(max(au.PTS-t.pts, 0), time.Second)
+	t.pts = au.PTS
 	return t.writer.Add(au)
 }
 
@@ -180,6 +204,7 @@ func (c *capturer) cutShort(t *take, why string) {
 func (c *capturer) lose(t *take, err error) {
 	t.over = true
 	c.log.Error("a clip cannot be written", "file", t.rel, "err", err)
+	c.fail()
 	t.flaw("the clip could not be stored")
 	if t.writer == nil {
 		return

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,8 +25,24 @@ import (
 // someDrafts is a fixed list of drafts.
 type someDrafts struct{ list []evidence.Draft }
 
-func (d *someDrafts) Drafts(context.Context) ([]evidence.Draft, error) { return d.list, nil }
-func (d *someDrafts) RemoveDraft(string) error                         { return nil }
+func (d *someDrafts) DraftIDs(context.Context) ([]string, error) {
+	var out []string
+	for i := range d.list {
+		out = append(out, d.list[i].Event.ID)
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+func (d *someDrafts) Draft(id string) (evidence.Draft, error) {
+	for i := range d.list {
+		if d.list[i].Event.ID == id {
+			return d.list[i], nil
+		}
+	}
+	return evidence.Draft{}, events.ErrNotFound
+}
+func (d *someDrafts) RemoveDraft(string) error { return nil }
 
 // anyAudit takes everything.
 type anyAudit struct{}

@@ -76,13 +76,14 @@ func (r *recorder) Run(ctx context.Context) error {
 // kept is no reason to lose the event.
 func (r *recorder) Record(ctx context.Context, f *media.Frame, changes []events.Change) error {
 	j := job{changes: changes}
-	if slices.ContainsFunc(changes, func(c events.Change) bool { return c.Event.State == events.StateRaised }) {
-		camera := changes[0].Event.Source.ID
+	if i := slices.IndexFunc(changes, func(c events.Change) bool { return c.Event.State == events.StateRaised }); i >= 0 {
+		camera := changes[i].Event.Source.ID
 		var err error
 		if j.jpeg, err = snapshot(f); err != nil {
 			r.log.ErrorContext(ctx, "event goes without its snapshot", "camera", camera, "err", err)
 		}
-		j.name, j.at = fmt.Sprintf("%s-%d.jpg", camera, f.Captured.UnixMilli()), f.Captured
+		// Captured can stand still when a clock is set back: the event makes the name unique.
+		j.name, j.at = fmt.Sprintf("%s-%d-%s.jpg", camera, f.Captured.UnixMilli(), idTail(&changes[i].Event)), f.Captured
 	}
 	r.take(j)
 	return nil

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -81,6 +82,7 @@ type server struct {
 	evidence  *capturer
 	media     *os.Root
 	lock      *os.File
+	caughtUp  atomic.Bool           // see backlog
 	onCommit  func([]events.Change) // for the benchmark; may be nil
 }
 
@@ -206,7 +208,7 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 		commune: s.cfg.Commune.Code, model: s.cfg.Inference.Model, calendar: s.cfg.calendar(),
 		detectors: s.detectors, faulty: make(map[string]time.Time), now: time.Now,
 	}
-	s.manager = newManager(s.db, pl, d, func() int { return s.spool.Status().Disk }, filepath.Join(s.cfg.Data, "cameras.json"))
+	s.manager = newManager(s.db, pl, d, s.backlog, filepath.Join(s.cfg.Data, "cameras.json"))
 	if tracks != nil {
 		s.backtests = &backtester{manager: s.manager, log: tracks, events: s.db}
 		s.app.Add("tracks", stageRecord, tracks.Run)
@@ -229,6 +231,11 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	} else if n > 0 {
 		s.log.InfoContext(ctx, "finished evidence packages of an earlier run", "packages", n)
 	}
+	lost, err := lostEvents(ctx, store, filepath.Join(s.cfg.Data, "spool", "rejected"))
+	if err != nil {
+		s.log.ErrorContext(ctx, "some evidence packages of an earlier run cannot be looked at", "err", err)
+	}
+	s.spool.Submit(lost...) // most are stored; those that a crash has lost are not
 	s.app.Add("clean-up", stageIngest, func(ctx context.Context) error {
 		n, err := store.Sweep(ctx, started)
 		switch {
@@ -245,7 +252,7 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	if err != nil {
 		return usagef("media: %w", err)
 	}
-	d.record.failed = keeper.Wake
+	d.record.failed, s.evidence.failed = keeper.Wake, keeper.Wake
 	s.app.Add("retention", stageRecord, keeper.Run)
 	s.app.Add("alarms", stageRecord, s.alarms.Run)
 	s.app.Add("evidence", stageRecord, s.evidence.Run)
@@ -265,6 +272,17 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 		s.app.Add("private database", stageStore, s.cluster.Run)
 	}
 	return nil
+}
+
+// backlog is how many events of an earlier run are still to be stored: until
+// everything has been stored once, those in memory are among them.
+func (s *server) backlog() int {
+	st := s.spool.Status()
+	if n := st.Memory + st.Disk; n > 0 && !s.caughtUp.Load() {
+		return n
+	}
+	s.caughtUp.Store(true)
+	return st.Disk
 }
 
 func (s *server) openDatabase(ctx context.Context) error {

@@ -18,4 +18,5 @@ type Draft struct {
 	Clip    string               // path in the media folder of a clip that is being written; "" for none
 	Started time.Time
 	Ready   bool // nothing more will come: it can be sealed
+	Refused bool // the store refused the event: it cannot be sealed until somebody has seen to that
 }

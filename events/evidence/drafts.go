@@ -1,7 +1,6 @@
 package evidence
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,8 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
+
+	"github.com/xacam/xacam/events"
 )
 
 const (
@@ -70,47 +70,86 @@ func (s *Store) RemoveDraft(eventID string) error {
 	return nil
 }
 
-// Drafts returns every draft, those of the oldest events first. One that cannot
-// be read is set aside under another name, and told in the error, which does not
-// concern the drafts that are returned.
-func (s *Store) Drafts(ctx context.Context) ([]Draft, error) {
+// ErrDamaged is a draft that is there and is none.
+var ErrDamaged = errors.New("damaged")
+
+// DraftIDs returns the events that have a draft, the oldest first: their
+// identifiers begin with the time.
+func (s *Store) DraftIDs(ctx context.Context) ([]string, error) {
 	entries, err := os.ReadDir(s.draftDir())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list drafts: %w", err)
 	}
+	var out []string
+	for _, e := range entries {
+		if id, ok := strings.CutSuffix(e.Name(), draftSuffix); ok && draftID.MatchString(id) {
+			out = append(out, id)
+		}
+	}
+	return out, ctx.Err()
+}
+
+// Draft reads the draft of an event. One that is not there is
+// events.ErrNotFound; one that is no draft is ErrDamaged. Other errors may pass.
+func (s *Store) Draft(eventID string) (Draft, error) {
+	path, err := s.draftPath(eventID)
+	if err != nil {
+		return Draft{}, fmt.Errorf("read a draft: %w", err)
+	}
+	b, err := os.ReadFile(path)
+	var d Draft
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = errors.Join(events.ErrNotFound, err)
+	case err != nil:
+	default:
+		if err = json.Unmarshal(b, &d); err == nil && d.Event.ID != eventID {
+			err = fmt.Errorf("it is that of event %q", d.Event.ID)
+		}
+		if err != nil {
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}
+	if err != nil {
+		return Draft{}, fmt.Errorf("read the draft of event %s: %w", eventID, err)
+	}
+	return d, nil
+}
+
+// SetDraftAside gives the file of a damaged draft another name, where a person
+// finds it and nothing else looks.
+func (s *Store) SetDraftAside(eventID string) error {
+	path, err := s.draftPath(eventID)
+	if err == nil {
+		err = os.Rename(path, path+damagedSuffix)
+	}
+	if err != nil {
+		return fmt.Errorf("set a damaged draft aside: %w", err)
+	}
+	return nil
+}
+
+// Drafts returns every draft, those of the oldest events first. Those that
+// cannot be read are told in the error, which does not concern the drafts that
+// are returned. It changes nothing.
+func (s *Store) Drafts(ctx context.Context) ([]Draft, error) {
+	ids, err := s.DraftIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var out []Draft
 	var errs []error
-	for _, e := range entries {
+	for _, id := range ids {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		id, ok := strings.CutSuffix(e.Name(), draftSuffix)
-		if !ok || !draftID.MatchString(id) {
-			continue
+		d, err := s.Draft(id)
+		switch {
+		case err == nil:
+			out = append(out, d)
+		case !errors.Is(err, events.ErrNotFound): // sealed meanwhile
+			errs = append(errs, err)
 		}
-		path := filepath.Join(s.draftDir(), e.Name())
-		b, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // sealed meanwhile
-		}
-		var d Draft
-		if err == nil {
-			err = json.Unmarshal(b, &d)
-			if err == nil && d.Event.ID != id {
-				err = fmt.Errorf("it is that of event %q", d.Event.ID)
-			}
-			if err != nil {
-				err = errors.Join(err, os.Rename(path, path+damagedSuffix))
-			}
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("read the draft of event %s: %w", id, err))
-			continue
-		}
-		out = append(out, d)
 	}
-	slices.SortFunc(out, func(a, b Draft) int {
-		return cmp.Or(a.Event.OccurredAt.Compare(b.Event.OccurredAt), cmp.Compare(a.Event.ID, b.Event.ID))
-	})
 	return out, errors.Join(errs...)
 }

@@ -8,8 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -22,12 +22,19 @@ import (
 
 // Drafts are the packages in the making. Store implements it.
 type Drafts interface {
-	Drafts(ctx context.Context) ([]Draft, error)
+	// DraftIDs returns the events that have a draft, the oldest first.
+	DraftIDs(ctx context.Context) ([]string, error)
+	// Draft reads one. It returns events.ErrNotFound for one that is not there and
+	// ErrDamaged for one that no reading will help.
+	Draft(eventID string) (Draft, error)
 	RemoveDraft(eventID string) error
 }
 
-// Chain is where manifests are numbered.
+// Chain is where manifests are numbered, and events are.
 type Chain interface {
+	// Event returns a stored event, events.ErrNotFound when it is not stored and
+	// events.ErrUnavailable when it cannot be said now.
+	Event(ctx context.Context, id string) (events.Event, error)
 	// Seal calls build with the link that the next manifest must name, holding
 	// the chain, and stores what it returns as one transaction, which is a step of
 	// the event. An event that is sealed already is left as it is, and build is
@@ -53,9 +60,13 @@ type SealerConfig struct {
 
 	Every    time.Duration // looks for drafts at least so often; default 5s
 	Patience time.Duration // a draft that is not ready after this is sealed as it is; default 1h
-	Now      func() time.Time
-	Log      *slog.Logger          // default discards
-	Metrics  prometheus.Registerer // nil registers nothing
+	// Late, if not nil, is asked about a draft that is not ready after Patience. It
+	// returns false where somebody still works on it, and otherwise may add to the
+	// draft what it finds of the package.
+	Late    func(d *Draft) bool
+	Now     func() time.Time
+	Log     *slog.Logger          // default discards
+	Metrics prometheus.Registerer // nil registers nothing
 }
 
 // Sealer turns drafts into sealed packages, one after the other. Safe for
@@ -65,6 +76,14 @@ type Sealer struct {
 	metrics *sealMetrics
 	wake    chan struct{}
 	aside   map[string]bool // events whose draft cannot be sealed; only used by Run
+	delays  map[string]delay
+}
+
+// delay says when a draft is looked at again.
+type delay struct {
+	pause  time.Duration
+	next   time.Time
+	unread time.Time // since when a file of it cannot be read; zero for never
 }
 
 // NewSealer checks the configuration. It starts nothing.
@@ -92,6 +111,7 @@ func NewSealer(cfg SealerConfig) (*Sealer, error) {
 	}
 	return &Sealer{
 		cfg: cfg, metrics: newSealMetrics(cfg.Metrics), wake: make(chan struct{}, 1), aside: make(map[string]bool),
+		delays: make(map[string]delay),
 	}, nil
 }
 
@@ -138,64 +158,118 @@ func (s *Sealer) Run(ctx context.Context) error {
 	}
 }
 
-// round seals every draft that can be, oldest first. It returns an error when
-// it had to stop and should try again.
+// round seals every draft that can be, oldest first, holding one at a time. It
+// returns an error when it had to stop and should try again.
 func (s *Sealer) round(ctx context.Context) error {
-	drafts, err := s.cfg.Drafts.Drafts(ctx)
+	ids, err := s.cfg.Drafts.DraftIDs(ctx)
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(drafts, func(a, b Draft) int {
-		if c := a.Started.Compare(b.Started); c != 0 {
-			return c
+	s.forget(ids)
+	if len(ids) > 0 { // a store that is away spares the reading
+		if _, err := s.cfg.Chain.Event(ctx, ids[0]); errors.Is(err, events.ErrUnavailable) {
+			s.metrics.waiting.Set(float64(len(ids)))
+			return err
 		}
-		return strings.Compare(a.Event.ID, b.Event.ID)
-	})
-	s.forget(drafts)
+	}
 	waiting := 0
-	for i := range drafts {
-		d := &drafts[i]
-		if s.aside[d.Event.ID] || !s.ready(d) {
+	for _, id := range ids {
+		if s.aside[id] {
 			continue
 		}
-		switch err := s.seal(ctx, d); {
+		if s.cfg.Now().Before(s.delays[id].next) {
+			waiting++
+			continue
+		}
+		switch err := s.try(ctx, id); {
 		case err == nil:
-		case errors.Is(err, events.ErrNotFound): // the event itself is still to be stored
-			waiting++
-		case errors.Is(err, errUnread):
-			waiting++
-			s.cfg.Log.WarnContext(ctx, "evidence cannot be read to be sealed, it is tried again", "event", d.Event.ID, "err", err)
+			delete(s.delays, id)
 		case errors.Is(err, events.ErrUnavailable):
 			s.metrics.waiting.Set(float64(waiting + 1))
 			return err
+		case errors.Is(err, events.ErrNotFound): // the event itself is still to be stored
+			waiting++
+			s.postpone(id)
+		case errors.Is(err, errUnread):
+			waiting++
+			s.postpone(id)
+			s.cfg.Log.WarnContext(ctx, "evidence cannot be read to be sealed, it is tried again", "event", id, "err", err)
 		default:
-			s.aside[d.Event.ID] = true
+			s.aside[id] = true
 			s.metrics.aside.Inc()
-			s.cfg.Log.ErrorContext(ctx, "evidence cannot be sealed and is put aside; it is tried again at the next start", "event", d.Event.ID, "err", err)
+			s.cfg.Log.ErrorContext(ctx, "evidence cannot be sealed and is put aside; it is tried again at the next start", "event", id, "err", err)
 		}
 	}
 	s.metrics.waiting.Set(float64(waiting))
 	return nil
 }
 
-// forget drops what was put aside and is no longer there.
-func (s *Sealer) forget(drafts []Draft) {
-	for id := range s.aside {
-		if !slices.ContainsFunc(drafts, func(d Draft) bool { return d.Event.ID == id }) {
-			delete(s.aside, id)
-		}
+// errRefused says that the event of a draft will not come.
+var errRefused = errors.New("the store refused the event; the file in spool/rejected says why")
+
+// try seals the package of an event, if it is ready.
+func (s *Sealer) try(ctx context.Context, id string) error {
+	d, err := s.cfg.Drafts.Draft(id)
+	switch {
+	case errors.Is(err, events.ErrNotFound):
+		return nil // gone meanwhile
+	case errors.Is(err, ErrDamaged):
+		return err
+	case err != nil:
+		return fmt.Errorf("%w: %w", errUnread, err)
+	case d.Refused:
+		return errRefused
+	case !s.ready(&d):
+		return nil
 	}
+	// Asked before the files are read, which takes much longer.
+	if _, err := s.cfg.Chain.Event(ctx, id); err != nil {
+		return err
+	}
+	return s.seal(ctx, &d)
+}
+
+// maxDelay bounds how long a draft is left alone.
+const maxDelay = time.Minute
+
+// postpone leaves a draft alone for a while, longer each time.
+func (s *Sealer) postpone(id string) {
+	d := s.delays[id]
+	d.pause = min(max(2*d.pause, s.cfg.Every), maxDelay)
+	d.next = s.cfg.Now().Add(d.pause)
+	s.delays[id] = d
+}
+
+// forget drops what is known of drafts that are no longer there. ids are sorted.
+func (s *Sealer) forget(ids []string) {
+	gone := func(id string) bool {
+		_, found := slices.BinarySearch(ids, id)
+		return !found
+	}
+	maps.DeleteFunc(s.aside, func(id string, _ bool) bool { return gone(id) })
+	maps.DeleteFunc(s.delays, func(id string, _ delay) bool { return gone(id) })
 }
 
 func (s *Sealer) ready(d *Draft) bool {
 	if d.Ready {
 		return true
 	}
-	if s.cfg.Now().Sub(d.Started) < s.cfg.Patience {
+	if s.cfg.Now().Sub(d.Started) < s.cfg.Patience || s.cfg.Late != nil && !s.cfg.Late(d) {
 		return false
 	}
 	d.Flaws = append(slices.Clone(d.Flaws), fmt.Sprintf("the package was not complete after %s and was sealed as it was", s.cfg.Patience))
 	return true
+}
+
+// unread says that a file could not be read, and reports whether that has been
+// so for long enough to do without it.
+func (s *Sealer) unread(id string) (enough bool) {
+	d, now := s.delays[id], s.cfg.Now()
+	if d.unread.IsZero() {
+		d.unread = now
+		s.delays[id] = d
+	}
+	return now.Sub(d.unread) >= s.cfg.Patience
 }
 
 // seal makes one package.
@@ -250,7 +324,7 @@ func (s *Sealer) manifest(ctx context.Context, d *Draft) (*Manifest, error) {
 		switch {
 		case ctx.Err() != nil:
 			return nil, unavailable(ctx.Err())
-		case err != nil && s.cfg.Now().Sub(d.Started) < s.cfg.Patience:
+		case err != nil && !s.unread(d.Event.ID):
 			return nil, fmt.Errorf("%w: %w", errUnread, err)
 		case err != nil:
 			flaw = "the file could not be read: " + err.Error()
@@ -268,7 +342,7 @@ func (s *Sealer) manifest(ctx context.Context, d *Draft) (*Manifest, error) {
 // look reads a file again and says what is wrong with it, "" for nothing.
 func (s *Sealer) look(ctx context.Context, ref events.EvidenceRef) (flaw string, err error) {
 	f, err := s.cfg.Store.Open(ref)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, events.ErrNotFound) {
 		return fmt.Sprintf("the file (SHA-256 %s) was gone before it was sealed", ref.SHA256), nil
 	}
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,8 @@ type memDrafts struct {
 	mu   sync.Mutex
 	list map[string][]byte
 	err  error // of RemoveDraft
+
+	reads int
 }
 
 func (m *memDrafts) put(t *testing.T, d evidence.Draft) {
@@ -41,18 +44,23 @@ func (m *memDrafts) put(t *testing.T, d evidence.Draft) {
 	m.list[d.Event.ID] = b
 }
 
-func (m *memDrafts) Drafts(context.Context) ([]evidence.Draft, error) {
+func (m *memDrafts) DraftIDs(context.Context) ([]string, error) {
+	return slices.Sorted(slices.Values(m.left())), nil
+}
+
+func (m *memDrafts) Draft(id string) (evidence.Draft, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var out []evidence.Draft
-	for _, b := range m.list {
-		var d evidence.Draft
-		if err := json.Unmarshal(b, &d); err != nil {
-			return nil, err
-		}
-		out = append(out, d)
+	m.reads++
+	b, ok := m.list[id]
+	if !ok {
+		return evidence.Draft{}, events.ErrNotFound
 	}
-	return out, nil
+	var d evidence.Draft
+	if err := json.Unmarshal(b, &d); err != nil {
+		return d, errors.Join(evidence.ErrDamaged, err)
+	}
+	return d, nil
 }
 
 func (m *memDrafts) RemoveDraft(id string) error {
@@ -81,6 +89,21 @@ type memChain struct {
 	known  map[string]bool // events that are stored
 	sealed []evidence.Sealed
 	fault  func(id string) error // after build, in place of the commit
+	away   bool
+	asked  int
+}
+
+func (c *memChain) Event(_ context.Context, id string) (events.Event, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked++
+	switch {
+	case c.away:
+		return events.Event{}, events.ErrUnavailable
+	case !c.known[id]:
+		return events.Event{}, events.ErrNotFound
+	}
+	return events.Event{ID: id}, nil
 }
 
 func (c *memChain) Seal(_ context.Context, id string, build func(evidence.Link) (evidence.Sealed, error)) error {
@@ -123,6 +146,7 @@ type seals struct {
 	chain  *memChain
 	vault  *vault.Vault
 	clock  time.Time
+	late   func(*evidence.Draft) bool
 }
 
 var day = time.Date(2026, 11, 23, 15, 14, 5, 120_000_000, time.UTC) //nolint:gochecknoglobals // a constant
@@ -143,7 +167,7 @@ func (s *seals) sealer(t *testing.T) *evidence.Sealer {
 	t.Helper()
 	sealer, err := evidence.NewSealer(evidence.SealerConfig{
 		Store: s.store, Drafts: s.drafts, Chain: s.chain, Signer: s.vault, Software: "xacam test",
-		Every: 5 * time.Millisecond, Now: func() time.Time { return s.clock },
+		Every: 5 * time.Millisecond, Now: func() time.Time { return s.clock }, Late: s.late,
 	})
 	require.NoError(t, err)
 	return sealer
@@ -353,4 +377,75 @@ func TestManifestHasOneReading(t *testing.T) {
 	}
 	_, err = evidence.ParseManifest(b)
 	require.NoError(t, err)
+}
+
+// A draft whose event does not come, one that is none and one whose event was
+// refused cost little and hold up no other.
+func TestDraftsThatCannotBeSealed(t *testing.T) {
+	t.Parallel()
+	s := newSeals(t)
+	lost, refused, damaged := s.draft(t, 1), s.draft(t, 2), s.draft(t, 3)
+	refused.Refused = true
+	s.chain.known[refused.Event.ID] = true
+	for _, d := range []evidence.Draft{lost, refused, damaged} {
+		s.drafts.put(t, d)
+	}
+	s.drafts.list[damaged.Event.ID] = []byte("{half")
+	good := s.add(t, 4)
+	require.NoError(t, os.Remove(s.path(lost.Files[3].Path)))
+	require.NoError(t, os.Symlink("loop", s.path(lost.Files[3].Path))) // reading it would be noticed
+	rounds := 0
+	s.run(t, func() bool {
+		rounds++
+		time.Sleep(10 * time.Millisecond)
+		return len(s.drafts.left()) == 3 && rounds > 20
+	})
+	assert.Equal(t, good.Event.ID, s.chain.entries()[0].EventID)
+	s.drafts.mu.Lock()
+	assert.Equal(t, 4, s.drafts.reads, "each was read once: the clock of the test stands still")
+	s.drafts.mu.Unlock()
+}
+
+// While the store is away nothing is read.
+func TestStoreAwaySparesTheDisk(t *testing.T) {
+	t.Parallel()
+	s := newSeals(t)
+	for n := range 5 {
+		s.add(t, n)
+	}
+	s.chain.away = true
+	s.run(t, func() bool {
+		s.chain.mu.Lock()
+		defer s.chain.mu.Unlock()
+		return s.chain.asked > 1
+	})
+	assert.Zero(t, s.drafts.reads)
+}
+
+// A file that cannot be read is waited for from when that began, however old the
+// draft is; one that nobody will finish is asked about first.
+func TestUnreadAndLate(t *testing.T) {
+	t.Parallel()
+	s := newSeals(t)
+	d := s.add(t, 1)
+	s.clock = d.Started.Add(48 * time.Hour)
+	clip := s.path(d.Files[3].Path)
+	require.NoError(t, os.Rename(clip, clip+".x"))
+	require.NoError(t, os.Symlink(filepath.Base(clip), clip))
+	sealer := s.sealer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- sealer.Run(ctx) }()
+	assert.Never(t, func() bool { return len(s.chain.entries()) > 0 }, 100*time.Millisecond, 10*time.Millisecond)
+	cancel()
+	require.NoError(t, <-ended)
+	require.NoError(t, os.Rename(clip+".x", clip))
+
+	d.Ready = false
+	s.drafts.put(t, d)
+	var asked atomic.Int64
+	s.late = func(*evidence.Draft) bool { return asked.Add(1) > 3 }
+	s.run(t, func() bool { return len(s.drafts.left()) == 0 })
+	assert.Equal(t, int64(4), asked.Load(), "whoever works on it is not hurried")
+	assert.Len(t, s.manifest(t, s.chain.entries()[0]).Files, 5)
 }

@@ -168,7 +168,8 @@ func syncDir(dir string) error {
 }
 
 // Open opens the file of a reference for reading. A path that leaves the
-// folder, or a file that is not there, is events.ErrNotFound.
+// folder, or a file that is not there, is events.ErrNotFound. Other errors, such
+// as a disk that does not answer, say nothing about whether there is one.
 func (s *Store) Open(ref events.EvidenceRef) (*os.File, error) {
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
@@ -176,10 +177,24 @@ func (s *Store) Open(ref events.EvidenceRef) (*os.File, error) {
 	}
 	defer root.Close()
 	f, err := root.Open(filepath.FromSlash(ref.Path))
+	if err != nil && absent(err) {
+		err = errors.Join(events.ErrNotFound, err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("open evidence: %w", errors.Join(events.ErrNotFound, err))
+		return nil, fmt.Errorf("open evidence: %w", err)
 	}
 	return f, nil
+}
+
+// absent reports whether an error of os.Root says that there is no such file in
+// the folder, rather than that it cannot be opened now.
+func absent(err error) bool {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return true
+	}
+	// What os.Root itself refuses is not an error of the system.
+	var system syscall.Errno
+	return !errors.As(err, &system)
 }
 
 // Sweep removes what a crash left half written before the given time, and

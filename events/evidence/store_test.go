@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +48,22 @@ func TestPathsStayInside(t *testing.T) {
 		_, err := s.Open(events.EvidenceRef{Path: p})
 		require.ErrorIs(t, err, events.ErrNotFound, "path %q", p)
 	}
+}
+
+// Only what is not there is not found: a disk that fails, or a process without
+// files left, says nothing about it.
+func TestOnlyAbsentIsNotFound(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := evidence.Open(filepath.Join(dir, "media"))
+	require.NoError(t, err)
+	require.NoError(t, os.Symlink("loop", filepath.Join(dir, "media", "loop"))) // cannot be opened, by root neither
+	_, err = s.Open(events.EvidenceRef{Path: "loop/x"})
+	require.Error(t, err)
+	require.NotErrorIs(t, err, events.ErrNotFound)
+	_, err = s.Open(events.EvidenceRef{Path: strings.Repeat("x", 300)})
+	require.Error(t, err)
+	require.NotErrorIs(t, err, events.ErrNotFound)
 }
 
 func TestSweepRemovesOnlyLeftovers(t *testing.T) {

@@ -33,6 +33,26 @@ func (d *draftList) Drafts(context.Context) ([]evidence.Draft, error) {
 	return slices.Clone(d.list), nil
 }
 
+func (d *draftList) DraftIDs(ctx context.Context) ([]string, error) {
+	list, err := d.Drafts(ctx)
+	var out []string
+	for i := range list {
+		out = append(out, list[i].Event.ID)
+	}
+	slices.Sort(out)
+	return out, err
+}
+
+func (d *draftList) Draft(id string) (evidence.Draft, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i := slices.IndexFunc(d.list, func(d evidence.Draft) bool { return d.Event.ID == id })
+	if i < 0 {
+		return evidence.Draft{}, events.ErrNotFound
+	}
+	return d.list[i], nil
+}
+
 func (d *draftList) RemoveDraft(id string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
