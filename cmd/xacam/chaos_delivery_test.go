@@ -183,6 +183,7 @@ func (c *chain) check(killed map[string]int) {
 	assert.Zero(t, missing, "committed, but never delivered")
 	packages := count("SELECT count(*) FROM manifest")
 	c.server.end(t, syscall.SIGTERM)
+	c.receiver.end(t, syscall.SIGTERM)
 	for _, args := range [][]string{{"audit", "verify"}, {"evidence", "verify", "--all"}, {"fsck", "--hash"}} {
 		r := xacam(t, append(args, "-c", c.config)...)
 		assert.Equal(t, exitOK, r.code, "%v: %s%s", args, r.stdout, r.stderr)
