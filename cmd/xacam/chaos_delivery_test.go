@@ -109,8 +109,8 @@ func TestChaosDelivery(t *testing.T) { //nolint:paralleltest // it needs the mac
 
 	killed := map[string]int{}
 	for range *deliveryKills {
-		time.Sleep(time.Duration(1000+rand.IntN(6000)) * time.Millisecond) //nolint:gosec // a test
-		switch rand.IntN(3) {                                              //nolint:gosec // a test
+		time.Sleep(time.Duration(1000+rand.IntN(6000)) * time.Millisecond)
+		switch rand.IntN(3) {
 		case 0:
 			killed["server"]++
 			c.server.end(t, syscall.SIGKILL)
@@ -125,7 +125,7 @@ func TestChaosDelivery(t *testing.T) { //nolint:paralleltest // it needs the mac
 		case 2:
 			killed["receiver"]++
 			c.receiver.end(t, syscall.SIGKILL)
-			time.Sleep(time.Duration(rand.IntN(2000)) * time.Millisecond) //nolint:gosec // a test
+			time.Sleep(time.Duration(rand.IntN(2000)) * time.Millisecond)
 			c.startReceiver()
 		}
 	}

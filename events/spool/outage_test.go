@@ -59,7 +59,7 @@ func TestPostgreSQLOutages(t *testing.T) {
 	}
 	catchUp := func() {
 		t.Helper()
-		require.Eventually(t, func() bool { return s.Status().Disk == 0 && s.Status().Away == nil }, 30*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return s.Status().Disk == 0 && s.Status().Away == nil }, 90*time.Second, 5*time.Millisecond)
 	}
 	pid := func() int {
 		b, err := os.ReadFile(filepath.Join(dir, "pgdata", "postmaster.pid"))

@@ -299,6 +299,7 @@ func TestTLS(t *testing.T) {
 	s := serve(func(*httptest.Server) {})
 	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
 	e := allowed(t, s.URL)
+	e.Timeout = 30 * time.Second // a handshake may take long on a busy machine
 	d := deliverer(t)
 	r := d.Deliver(t.Context(), e, message())
 	require.ErrorContains(t, r.Err, "certificate")
