@@ -34,7 +34,7 @@ func endpoint(tb testing.TB, address string) outbox.Endpoint {
 	tb.Helper()
 	s, _, err := newSecret("v1", time.Now())
 	require.NoError(tb, err)
-	return outbox.Endpoint{Name: "ioc", URL: address, Timeout: 3 * time.Second, Secrets: []outbox.Secret{s}, Signing: []string{"v1"}, Concurrency: 1}
+	return outbox.Endpoint{Name: "ioc", URL: address, Timeout: 10 * time.Second, Secrets: []outbox.Secret{s}, Signing: []string{"v1"}, Concurrency: 1}
 }
 
 func message() outbox.Message {
