@@ -101,6 +101,7 @@ func TestLastStillsAreHandedOver(t *testing.T) {
 	t.Parallel()
 	for range 20 { // a select with both ready takes either
 		g := newGathering(t, defaultEvidence())
+		g.play(5 * time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
 		g.pens <- stillsJob{event: openEvent("intrusion", "gate", g.clock), base: "x", sight: g.sight, state: g.sight.deck.state()}
 		done := make(chan error, 1)
