@@ -95,7 +95,7 @@ const maxDelay = time.Minute
 // postpone leaves a draft alone for a while, longer each time.
 func (s *Sealer) postpone(id string) {
 	d := s.delays[id]
-	d.pause = min(max(2*d.pause, s.cfg.Every), maxDelay)
+	d.pause = min(max(2*d.pause, s.cfg.Every/5), maxDelay) // at first no longer than until the next round
 	d.next = s.cfg.Now().Add(d.pause)
 	s.delays[id] = d
 }
