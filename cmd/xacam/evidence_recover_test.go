@@ -37,7 +37,7 @@ func TestEventLostByACrash(t *testing.T) {
 
 	s := serve(t, db, newScripted())
 	<-s.db.Ready()
-	within(t, 20*time.Second, "the lost event is stored and sealed", func() bool {
+	within(t, time.Minute, "the lost event is stored and sealed", func() bool {
 		head, err := s.store.ManifestHead(t.Context())
 		return err == nil && head.Number == 1
 	})
@@ -55,7 +55,7 @@ func TestEventLostByACrash(t *testing.T) {
 	// Somebody has seen to it.
 	require.NoError(t, os.Remove(rejected))
 	s = serve(t, db, newScripted())
-	within(t, 20*time.Second, "it is tried again", func() bool {
+	within(t, time.Minute, "it is tried again", func() bool {
 		head, err := s.store.ManifestHead(t.Context())
 		return err == nil && head.Number == 2
 	})
