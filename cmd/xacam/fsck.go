@@ -63,6 +63,15 @@ func fsck(ctx context.Context, cfg *Config, db *pgstore.Store, o fsckOptions, ou
 	if err != nil {
 		return err
 	}
+	if o.repair { // else what the next start would finish is taken for a leftover
+		n, err := recoverDrafts(ctx, store)
+		if err != nil {
+			return fmt.Errorf("finish the packages of an earlier run: %w", err)
+		}
+		if n > 0 {
+			fmt.Fprintf(out, "finished %d packages that an earlier run had left\n", n)
+		}
+	}
 	pending, err := pendingFiles(ctx, store)
 	if err != nil {
 		return err
@@ -73,7 +82,7 @@ func fsck(ctx context.Context, cfg *Config, db *pgstore.Store, o fsckOptions, ou
 	}
 	r, err := evidence.Check(ctx, evidence.CheckConfig{
 		Store: store, Catalogue: db, Hash: o.hash, Repair: o.repair, Before: before,
-		Pending:  func(path string) bool { return pending[path] },
+		Pending:  pending,
 		Progress: func(n int) { fmt.Fprintf(progress, "%d files looked at\n", n) },
 	})
 	if err != nil {
