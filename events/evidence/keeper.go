@@ -25,7 +25,10 @@ type KeeperConfig struct {
 	Round     time.Duration // how often ages and the quota are; default 10m
 	// Health, if set, is told after each look whether the disk takes pictures,
 	// from one goroutine. It must not block.
-	Health     func(Health)
+	Health func(Health)
+	// Pending, if set, returns what reports whether a package that is not sealed
+	// yet needs a file: such files are never taken. It is called before files are.
+	Pending    func(context.Context) (func(path string) bool, error)
 	Now        func() time.Time      // default time.Now
 	Log        *slog.Logger          // default discards
 	Registerer prometheus.Registerer // default: metrics are kept but not registered
@@ -70,6 +73,11 @@ func NewKeeper(cfg KeeperConfig) (*Keeper, error) {
 	}
 	if cfg.Health == nil {
 		cfg.Health = func(Health) {}
+	}
+	if cfg.Pending == nil {
+		cfg.Pending = func(context.Context) (func(string) bool, error) {
+			return func(string) bool { return false }, nil
+		}
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -122,10 +130,14 @@ func (k *Keeper) Run(ctx context.Context) error {
 func (k *Keeper) Round(ctx context.Context) error {
 	now := k.cfg.Now()
 	p := &k.cfg.Policy
-	err := k.scan(ctx, now.Add(-p.shortest()), func(files []StoredFile) ([]string, bool) {
+	pending, err := k.cfg.Pending(ctx)
+	if err != nil {
+		return err
+	}
+	err = k.scan(ctx, now.Add(-p.shortest()), func(files []StoredFile) ([]string, bool) {
 		var due []string
 		for i := range files {
-			if p.due(&files[i], now) {
+			if p.due(&files[i], now) && !pending(files[i].Ref.Path) {
 				due = append(due, files[i].Ref.Path)
 			}
 		}
@@ -180,13 +192,17 @@ func (k *Keeper) look(ctx context.Context) error {
 // more.
 func (k *Keeper) free(ctx context.Context, reason string, bytes, files int64) error {
 	bytes, files = bytes+bytes/goalOverhead, files+files/goalOverhead
+	pending, err := k.cfg.Pending(ctx)
+	if err != nil {
+		return err
+	}
 	return k.scan(ctx, k.cfg.Now().Add(-youngest), func(found []StoredFile) ([]string, bool) {
 		var paths []string
 		for i := range found {
 			if bytes <= 0 && files <= 0 {
 				return paths, false
 			}
-			if found[i].Held {
+			if found[i].Held || pending(found[i].Ref.Path) {
 				continue
 			}
 			paths = append(paths, found[i].Ref.Path)

@@ -170,6 +170,38 @@ func TestAgeByClass(t *testing.T) {
 	assert.Len(t, s.deletions(), 3, "nothing is deleted twice")
 }
 
+// TestSharedFilesAreKeptForTheLongest: whoever refers to a file decides on it,
+// not only the event whose class ends first.
+func TestSharedFilesAreKeptForTheLongest(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, t.TempDir())
+	wrong := s.event("intrusion", 8*aDay, 10)
+	s.exec("UPDATE event SET workflow_state = 'closed', verdict = 'false_alarm' WHERE id = $1", wrong.ID)
+	s.event("intrusion", 9*aDay, 10, wrong.Evidence...) // older, and nobody said that it was wrong
+	both := s.event("line_crossing", 31*aDay, 10)
+	s.event("line_crossing", 32*aDay, 10, both.Evidence...)
+	pending := s.event("line_crossing", 31*aDay, 10)
+	cfg := evidence.KeeperConfig{
+		Policy: evidence.Policy{MaxBytes: 1, Classes: []evidence.Class{
+			{Name: "false alarms", Verdicts: []string{"false_alarm"}, Keep: 7 * aDay},
+			{Name: "traffic", Kinds: []events.Kind{"line_crossing"}, Keep: 30 * aDay},
+		}},
+		Pending: func(context.Context) (func(string) bool, error) {
+			return func(p string) bool { return p == pending.Evidence[0].Path }, nil
+		},
+	}
+	quota := s.keeper(cfg)
+	cfg.Policy.MaxBytes = 0
+	k := s.keeper(cfg)
+	require.NoError(t, k.Round(t.Context()))
+	assert.True(t, s.here(wrong), "the other event needs it")
+	assert.False(t, s.here(both), "due for both")
+	assert.True(t, s.here(pending), "a package that is not sealed needs it")
+	require.NoError(t, quota.Round(t.Context()))
+	assert.False(t, s.here(wrong), "for want of room it goes")
+	assert.True(t, s.here(pending))
+}
+
 func TestQuotaTakesTheOldest(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, t.TempDir())
