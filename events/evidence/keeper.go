@@ -39,6 +39,7 @@ type Health struct {
 	At       time.Time
 	Room     Room
 	Low      bool  // too little room, and nothing is left that may go
+	Stuck    error // too little room, and nothing could be removed now, such as while the store is away; nil else
 	Unusable error // nothing can be written; nil when it can
 }
 
@@ -177,7 +178,9 @@ func (k *Keeper) look(ctx context.Context) error {
 			h.Room = room
 		}
 		bytes, files = h.Room.lack(&k.cfg.Policy)
-		h.Low = bytes > 0 || files > 0
+		if bytes > 0 || files > 0 {
+			h.Low, h.Stuck = err == nil, err
+		}
 	}
 	k.metrics.free.Set(float64(h.Room.Free))
 	if k.cfg.Reserve > 0 {
@@ -302,8 +305,8 @@ func (h *Health) Signal(source string) (events.Signal, bool) {
 	switch {
 	case h.Unusable != nil:
 		s.Why = events.Text{
-			VI: "Không ghi được hình ảnh, video vào đĩa; sự kiện vẫn được lưu nhưng không kèm hình.",
-			EN: "Pictures and clips cannot be written to the disk; events are kept, but without them.",
+			VI: "Không ghi được hình ảnh, video vào đĩa; sự kiện vẫn được lưu nhưng không kèm hình. Hãy kiểm tra ổ đĩa (đầy, chỉ đọc, hỏng).",
+			EN: "Pictures and clips cannot be written to the disk; events are kept, but without them. Check the disk: full, read-only or broken.",
 		}
 		s.Attributes["detail"] = h.Unusable.Error()
 	case h.Low:
@@ -311,6 +314,12 @@ func (h *Health) Signal(source string) (events.Signal, bool) {
 			VI: "Đĩa gần đầy và không còn hình ảnh, video nào được phép xóa; cần giải phóng dung lượng.",
 			EN: "The disk is almost full and no pictures or clips are left that may be deleted; room must be made.",
 		}
+	case h.Stuck != nil:
+		s.Why = events.Text{
+			VI: "Đĩa gần đầy và hiện chưa xóa được hình ảnh, video cũ, có thể do mất kết nối cơ sở dữ liệu; hãy kiểm tra cơ sở dữ liệu.",
+			EN: "The disk is almost full and old pictures and clips cannot be removed now, perhaps because the database is away; check the database.",
+		}
+		s.Attributes["detail"] = h.Stuck.Error()
 	default:
 		return events.Signal{}, false
 	}

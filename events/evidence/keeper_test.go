@@ -496,3 +496,48 @@ func TestCheckBothWays(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 1, r.Total, "without reading the files only sizes are compared")
 }
+
+func TestSignalSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		h    evidence.Health
+		want string
+	}{
+		{evidence.Health{Unusable: syscall.EROFS}, "hãy kiểm tra ổ đĩa"},
+		{evidence.Health{Low: true}, "giải phóng dung lượng"},
+		{evidence.Health{Stuck: events.ErrUnavailable}, "kiểm tra cơ sở dữ liệu"},
+	} {
+		sig, on := c.h.Signal("storage")
+		require.True(t, on)
+		assert.Contains(t, strings.ToLower(sig.Why.VI), c.want)
+	}
+}
+
+// awayCatalogue is a store that cannot be asked.
+type awayCatalogue struct{ evidence.Catalogue }
+
+func (awayCatalogue) Files(context.Context, evidence.Cursor, time.Time, int) ([]evidence.StoredFile, evidence.Cursor, error) {
+	return nil, evidence.Cursor{}, events.ErrUnavailable
+}
+
+// TestDatabaseAwayIsNotNothingLeft: while the database is away, nobody can say
+// that nothing is left to delete.
+func TestDatabaseAwayIsNotNothingLeft(t *testing.T) {
+	t.Parallel()
+	media, err := evidence.Open(t.TempDir())
+	require.NoError(t, err)
+	heard := make(chan evidence.Health, 1)
+	k, err := evidence.NewKeeper(evidence.KeeperConfig{
+		Store: media, Catalogue: awayCatalogue{}, Policy: evidence.Policy{MinFree: 1 << 60}, Reserve: -1, Look: time.Hour,
+		Health: func(h evidence.Health) { heard <- h },
+	})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- k.Run(ctx) }()
+	h := <-heard
+	assert.False(t, h.Low)
+	require.ErrorIs(t, h.Stuck, events.ErrUnavailable)
+	cancel()
+	require.NoError(t, <-done)
+}
