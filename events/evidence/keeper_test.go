@@ -541,3 +541,23 @@ func TestDatabaseAwayIsNotNothingLeft(t *testing.T) {
 	cancel()
 	require.NoError(t, <-done)
 }
+
+// TestDiskNotMounted: an empty folder in place of the disk is told from a few
+// files that are missing.
+func TestDiskNotMounted(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, t.TempDir())
+	var all []events.Event
+	for range 12 {
+		all = append(all, s.event("intrusion", aDay, 10))
+	}
+	for i, ev := range all {
+		require.NoError(t, evidence.Plausible(t.Context(), s.media, s.db), "%d are missing", i)
+		if i == 10 {
+			break
+		}
+		require.NoError(t, s.media.Delete(ev.Evidence[0].Path))
+	}
+	require.NoError(t, s.media.Delete(all[10].Evidence[0].Path))
+	require.ErrorIs(t, evidence.Plausible(t.Context(), s.media, s.db), evidence.ErrManyMissing)
+}
