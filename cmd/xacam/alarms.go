@@ -35,11 +35,14 @@ type alarms struct {
 
 // alarmState is what is known of one source.
 type alarmState struct {
+	// Under the lock of alarms.
 	source  events.Source
 	holding *events.Signal // nil: all is well
+	gone    bool           // it is no more: what is open of it is cleared
+
+	// Of the goroutine of Run alone.
 	engine  *lifecycle.Engine
 	adopted bool // its open events of an earlier run were taken over
-	gone    bool // it is no more: what is open of it is cleared
 }
 
 // alarmClear is how long all must be well before an alarm is cleared.
@@ -67,12 +70,13 @@ func (a *alarms) Set(source events.Source, s *events.Signal) {
 	}
 	a.mu.Lock()
 	st := a.states[source.ID]
-	if st == nil {
+	fresh := st == nil
+	if fresh {
 		st = &alarmState{}
 		a.states[source.ID] = st
 	}
-	fresh := (st.holding == nil) != (s == nil) || st.engine == nil
-	st.source, st.holding = source, s
+	fresh = fresh || st.gone || (st.holding == nil) != (s == nil)
+	st.source, st.holding, st.gone = source, s, false
 	a.mu.Unlock()
 	if fresh {
 		a.poke()
@@ -128,12 +132,15 @@ func (a *alarms) Run(ctx context.Context) error {
 // back because the database is away.
 func (a *alarms) step(ctx context.Context, st *alarmState, started time.Time) {
 	if !st.adopted {
-		err := a.adopt(ctx, st)
+		a.mu.Lock()
+		source := st.source
+		a.mu.Unlock()
+		err := a.adopt(ctx, st, source)
 		if err != nil && st.engine == nil && a.now().Sub(started) < startGrace {
 			return
 		}
 	}
-	a.mu.Lock()
+	a.mu.Lock() // again: adopting takes time
 	source, gone := st.source, st.gone
 	var holding []events.Signal
 	if st.holding != nil {
@@ -159,26 +166,29 @@ func (a *alarms) step(ctx context.Context, st *alarmState, started time.Time) {
 	}
 	if gone {
 		a.mu.Lock()
-		delete(a.states, source.ID)
+		if st.gone {
+			delete(a.states, source.ID)
+		}
 		a.mu.Unlock()
+		st.engine, st.adopted = nil, false // for one that was set again meanwhile
 	}
 }
 
 // adopt takes over what is open. Where the engine has begun without it, what it
 // did not raise itself is cleared: it raised it anew if it still holds.
-func (a *alarms) adopt(ctx context.Context, st *alarmState) error {
+func (a *alarms) adopt(ctx context.Context, st *alarmState, source events.Source) error {
 	if a.backlog() > 0 {
 		return events.ErrUnavailable
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	open, err := a.store.OpenEvents(ctx, st.source.ID)
+	open, err := a.store.OpenEvents(ctx, source.ID)
 	if err != nil {
 		return err
 	}
 	st.adopted = true
 	if st.engine == nil {
-		st.engine = a.newEngine(st.source)
+		st.engine = a.newEngine(source)
 		st.engine.Restore(open, a.now())
 		return nil
 	}

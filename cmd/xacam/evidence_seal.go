@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"path"
 
 	"github.com/xacam/xacam/events/evidence"
 )
@@ -36,17 +37,36 @@ func (d *database) Append(ctx context.Context, actor, action, subject, eventID s
 	return d.store.Append(ctx, actor, action, subject, eventID, detail)
 }
 
-// pendingFiles returns the files of packages that are not sealed yet.
-func pendingFiles(ctx context.Context, store *evidence.Store) (map[string]bool, error) {
+// pendingFiles reports of paths in the media folder whether they belong to
+// packages that are not sealed yet: what a draft names, its clip, also one half
+// written, and whatever bears the event's name. Beside an error, what it returns
+// knows the drafts that could be read; it is nil when there is none.
+func pendingFiles(ctx context.Context, store *evidence.Store) (func(path string) bool, error) {
 	drafts, err := store.Drafts(ctx)
-	if err != nil {
+	if err != nil && len(drafts) == 0 {
 		return nil, err
 	}
-	pending := make(map[string]bool)
+	named, bases := make(map[string]bool), make(map[string]bool)
 	for i := range drafts {
-		for _, f := range drafts[i].Files {
-			pending[f.Path] = true
+		d := &drafts[i]
+		for _, f := range d.Files {
+			named[f.Path] = true
 		}
+		if d.Clip != "" {
+			named[d.Clip], named[d.Clip+".part"] = true, true
+		}
+		bases[fileBase(&d.Event)] = true
 	}
-	return pending, nil
+	return func(p string) bool {
+		if named[p] {
+			return true
+		}
+		name := path.Base(p)
+		for i, c := range name {
+			if (c == '-' || c == '.') && bases[name[:i]] {
+				return true
+			}
+		}
+		return false
+	}, err
 }

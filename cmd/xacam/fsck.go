@@ -18,9 +18,9 @@ import (
 
 func newFsckCommand() *cobra.Command {
 	var config string
-	var repair, hash bool
+	var repair, hash, force bool
 	cmd := &cobra.Command{
-		Use:   "fsck [-c xacam.yaml] [--repair] [--hash]",
+		Use:   "fsck [-c xacam.yaml] [--repair [--force]] [--hash]",
 		Short: "Compare pictures and clips with the database, both ways, and mend what can be mended",
 		Long: `Compare the files of events with the database, both ways.
 
@@ -41,18 +41,19 @@ touched. The server may run meanwhile, but not with --repair. Exit code 1: somet
 				defer lock.Close()
 			}
 			return withStore(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store) error {
-				return fsck(ctx, cfg, s, fsckOptions{repair: repair, hash: hash}, cmd.OutOrStdout(), cmd.ErrOrStderr())
+				return fsck(ctx, cfg, s, fsckOptions{repair: repair, hash: hash, force: force}, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			})
 		},
 	}
 	f := cmd.Flags()
 	f.StringVarP(&config, "config", "c", "xacam.yaml", "configuration file of the server")
 	f.BoolVar(&repair, "repair", false, "mend what can be mended; the server must not run")
+	f.BoolVar(&force, "force", false, "with --repair: also when so many files are missing that the disk may not be mounted")
 	f.BoolVar(&hash, "hash", false, "read every file and compare its SHA-256")
 	return cmd
 }
 
-type fsckOptions struct{ repair, hash bool }
+type fsckOptions struct{ repair, hash, force bool }
 
 // settled is how old a file must be before it is missed in the database: until
 // then it may be on its way there.
@@ -62,6 +63,24 @@ func fsck(ctx context.Context, cfg *Config, db *pgstore.Store, o fsckOptions, ou
 	store, err := evidence.Open(mediaDir(cfg.Data))
 	if err != nil {
 		return err
+	}
+	if o.repair && !o.force {
+		err := evidence.Plausible(ctx, store, db)
+		if errors.Is(err, evidence.ErrManyMissing) {
+			return fmt.Errorf("%w; is the media disk mounted there? Nothing was changed. If the files are really lost, add --force", err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if o.repair { // else what the next start would finish is taken for a leftover
+		n, err := recoverDrafts(ctx, store)
+		if err != nil {
+			return fmt.Errorf("finish the packages of an earlier run: %w", err)
+		}
+		if n > 0 {
+			fmt.Fprintf(out, "finished %d packages that an earlier run had left\n", n)
+		}
 	}
 	pending, err := pendingFiles(ctx, store)
 	if err != nil {
@@ -73,7 +92,7 @@ func fsck(ctx context.Context, cfg *Config, db *pgstore.Store, o fsckOptions, ou
 	}
 	r, err := evidence.Check(ctx, evidence.CheckConfig{
 		Store: store, Catalogue: db, Hash: o.hash, Repair: o.repair, Before: before,
-		Pending:  func(path string) bool { return pending[path] },
+		Pending:  pending,
 		Progress: func(n int) { fmt.Fprintf(progress, "%d files looked at\n", n) },
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -102,6 +103,13 @@ func storageSource() events.Source {
 func (s *server) newKeeper(store *evidence.Store) (*evidence.Keeper, error) {
 	return evidence.NewKeeper(evidence.KeeperConfig{
 		Store: store, Catalogue: s.db, Policy: s.cfg.Media.policy(), Log: s.log, Registerer: s.registry,
+		Pending: func(ctx context.Context) (func(string) bool, error) {
+			pending, err := pendingFiles(ctx, store)
+			if pending != nil { // one draft that cannot be read must not keep the disk full
+				err = nil
+			}
+			return pending, err
+		},
 		Health: func(h evidence.Health) {
 			var signal *events.Signal
 			if sig, on := h.Signal(storageSource().ID); on {

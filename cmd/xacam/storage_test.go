@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/evidence"
 )
 
 // TestFullMediaDisk: with a disk that takes no picture, and one that is
@@ -152,4 +153,45 @@ func TestMediaConfig(t *testing.T) {
 	} {
 		require.ErrorContains(t, err, want)
 	}
+}
+
+// TestFsckLeavesUnfinishedPackages: what a crash has left of a package, and the
+// next start would finish, is neither moved away nor deleted.
+func TestFsckLeavesUnfinishedPackages(t *testing.T) {
+	t.Parallel()
+	db := newTestDatabase(t)
+	require.Equal(t, exitOK, xacam(t, "migrate", "-c", db.config).code)
+	store, err := evidence.Open(mediaDir(db.data))
+	require.NoError(t, err)
+	at := time.Now().Add(-time.Hour)
+	ev := events.Event{Kind: "intrusion", State: events.StateRaised, Source: events.Source{Type: "camera", ID: "a"}, OccurredAt: at}
+	ev.ID = events.NewID(ev.Key(), at)
+	base := fileBase(&ev)
+	clip, full, err := store.Place(base+".mp4", at)
+	require.NoError(t, err)
+	still, err := store.Put("still", base+"-act.jpg", at, []byte("still"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(full+".part", []byte("half a clip"), 0o600))
+	old := time.Now().Add(-time.Hour)
+	for _, name := range []string{full + ".part", store.Full(still.Path)} {
+		require.NoError(t, os.Chtimes(name, old, old))
+	}
+	require.NoError(t, store.PutDraft(evidence.Draft{Event: ev, Record: []byte(`{}`), Clip: clip, Started: at}))
+
+	r := xacam(t, "fsck", "-c", db.config)
+	require.Equal(t, exitOK, r.code, r.stdout+r.stderr)
+	require.NoError(t, os.Rename(full+".part", full))
+	r = xacam(t, "fsck", "-c", db.config, "--repair")
+	require.Equal(t, exitOK, r.code, r.stdout+r.stderr)
+	assert.Contains(t, r.stdout, "finished 1 package")
+	list, err := store.Drafts(t.Context())
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	assert.True(t, list[0].Ready)
+	var paths []string
+	for _, f := range list[0].Files {
+		paths = append(paths, f.Path)
+	}
+	assert.Subset(t, paths, []string{clip, still.Path})
+	assert.NoDirExists(t, filepath.Join(mediaDir(db.data), "lost+found"))
 }

@@ -9,13 +9,18 @@ import (
 
 // StoredFile is a stored file that is still there, with what decides how long.
 type StoredFile struct {
-	EventID  string
-	Ref      events.EvidenceRef
+	EventID string
+	Ref     events.EvidenceRef
+	Users   []User // every event that refers to the file
+	Held    bool   // one of these is held for a case: it must stay
+}
+
+// User is an event that refers to a file, with what decides how long it is kept.
+type User struct {
 	Kind     events.Kind
 	Severity events.Severity
 	Verdict  string    // "" unless the event is closed
-	Newest   time.Time // when the youngest of the events occurred that refer to the file
-	Held     bool      // one of these is held for a case: it must stay
+	At       time.Time // when it occurred
 }
 
 // Removal says which files go, and why.

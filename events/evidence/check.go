@@ -57,7 +57,7 @@ type CheckConfig struct {
 // that is missing is noted as gone, so that nobody looks for it; one that no
 // event refers to is moved to lost+found; what a crash left half written is
 // deleted. A file whose bytes changed is only reported: it is evidence that
-// something happened to it.
+// something happened to it. Ask Plausible before a repair.
 func Check(ctx context.Context, cfg CheckConfig) (*CheckReport, error) {
 	c := &checker{cfg: cfg, report: &CheckReport{}}
 	if c.cfg.Pending == nil {
@@ -76,6 +76,45 @@ func Check(ctx context.Context, cfg CheckConfig) (*CheckReport, error) {
 		return c.report, err
 	}
 	return c.report, c.folder(ctx)
+}
+
+// ErrManyMissing is that so many files are missing that the media disk is
+// probably not there.
+var ErrManyMissing = errors.New("many files are missing")
+
+// fewMissing is how many files may be missing, and one in how many, before that
+// is taken for a disk that is not there.
+const fewMissing, missingShare = 10, 10
+
+// Plausible returns ErrManyMissing when more than ten files, and more than a
+// tenth of all, are missing: to note them as gone would be wrong if the disk is
+// only not mounted. It reads no file and changes nothing.
+func Plausible(ctx context.Context, store *Store, catalogue Catalogue) error {
+	root, err := os.OpenRoot(store.dir)
+	if err != nil {
+		return fmt.Errorf("check the media folder: %w", err)
+	}
+	defer root.Close()
+	missing, total := 0, 0
+	for at := (Cursor{}); ; {
+		files, next, err := catalogue.AllFiles(ctx, at, page)
+		if err != nil {
+			return fmt.Errorf("check the media folder: %w", err)
+		}
+		for i := range files {
+			total++
+			if _, err := root.Stat(filepath.FromSlash(files[i].Ref.Path)); errors.Is(err, fs.ErrNotExist) {
+				missing++
+			}
+		}
+		if at = next; at == (Cursor{}) {
+			break
+		}
+	}
+	if missing > fewMissing && missing > total/missingShare {
+		return fmt.Errorf("%w: %d of %d in %s", ErrManyMissing, missing, total, store.dir)
+	}
+	return nil
 }
 
 type checker struct {

@@ -25,7 +25,10 @@ type KeeperConfig struct {
 	Round     time.Duration // how often ages and the quota are; default 10m
 	// Health, if set, is told after each look whether the disk takes pictures,
 	// from one goroutine. It must not block.
-	Health     func(Health)
+	Health func(Health)
+	// Pending, if set, returns what reports whether a package that is not sealed
+	// yet needs a file: such files are never taken. It is called before files are.
+	Pending    func(context.Context) (func(path string) bool, error)
 	Now        func() time.Time      // default time.Now
 	Log        *slog.Logger          // default discards
 	Registerer prometheus.Registerer // default: metrics are kept but not registered
@@ -36,6 +39,7 @@ type Health struct {
 	At       time.Time
 	Room     Room
 	Low      bool  // too little room, and nothing is left that may go
+	Stuck    error // too little room, and nothing could be removed now, such as while the store is away; nil else
 	Unusable error // nothing can be written; nil when it can
 }
 
@@ -70,6 +74,11 @@ func NewKeeper(cfg KeeperConfig) (*Keeper, error) {
 	}
 	if cfg.Health == nil {
 		cfg.Health = func(Health) {}
+	}
+	if cfg.Pending == nil {
+		cfg.Pending = func(context.Context) (func(string) bool, error) {
+			return func(string) bool { return false }, nil
+		}
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -122,10 +131,14 @@ func (k *Keeper) Run(ctx context.Context) error {
 func (k *Keeper) Round(ctx context.Context) error {
 	now := k.cfg.Now()
 	p := &k.cfg.Policy
-	err := k.scan(ctx, now.Add(-p.shortest()), func(files []StoredFile) ([]string, bool) {
+	pending, err := k.cfg.Pending(ctx)
+	if err != nil {
+		return err
+	}
+	err = k.scan(ctx, now.Add(-p.shortest()), func(files []StoredFile) ([]string, bool) {
 		var due []string
 		for i := range files {
-			if p.due(&files[i], now) {
+			if p.due(&files[i], now) && !pending(files[i].Ref.Path) {
 				due = append(due, files[i].Ref.Path)
 			}
 		}
@@ -165,7 +178,9 @@ func (k *Keeper) look(ctx context.Context) error {
 			h.Room = room
 		}
 		bytes, files = h.Room.lack(&k.cfg.Policy)
-		h.Low = bytes > 0 || files > 0
+		if bytes > 0 || files > 0 {
+			h.Low, h.Stuck = err == nil, err
+		}
 	}
 	k.metrics.free.Set(float64(h.Room.Free))
 	if k.cfg.Reserve > 0 {
@@ -180,13 +195,17 @@ func (k *Keeper) look(ctx context.Context) error {
 // more.
 func (k *Keeper) free(ctx context.Context, reason string, bytes, files int64) error {
 	bytes, files = bytes+bytes/goalOverhead, files+files/goalOverhead
+	pending, err := k.cfg.Pending(ctx)
+	if err != nil {
+		return err
+	}
 	return k.scan(ctx, k.cfg.Now().Add(-youngest), func(found []StoredFile) ([]string, bool) {
 		var paths []string
 		for i := range found {
 			if bytes <= 0 && files <= 0 {
 				return paths, false
 			}
-			if found[i].Held {
+			if found[i].Held || pending(found[i].Ref.Path) {
 				continue
 			}
 			paths = append(paths, found[i].Ref.Path)
@@ -286,8 +305,8 @@ func (h *Health) Signal(source string) (events.Signal, bool) {
 	switch {
 	case h.Unusable != nil:
 		s.Why = events.Text{
-			VI: "Không ghi được hình ảnh, video vào đĩa; sự kiện vẫn được lưu nhưng không kèm hình.",
-			EN: "Pictures and clips cannot be written to the disk; events are kept, but without them.",
+			VI: "Không ghi được hình ảnh, video vào đĩa; sự kiện vẫn được lưu nhưng không kèm hình. Hãy kiểm tra ổ đĩa (đầy, chỉ đọc, hỏng).",
+			EN: "Pictures and clips cannot be written to the disk; events are kept, but without them. Check the disk: full, read-only or broken.",
 		}
 		s.Attributes["detail"] = h.Unusable.Error()
 	case h.Low:
@@ -295,6 +314,12 @@ func (h *Health) Signal(source string) (events.Signal, bool) {
 			VI: "Đĩa gần đầy và không còn hình ảnh, video nào được phép xóa; cần giải phóng dung lượng.",
 			EN: "The disk is almost full and no pictures or clips are left that may be deleted; room must be made.",
 		}
+	case h.Stuck != nil:
+		s.Why = events.Text{
+			VI: "Đĩa gần đầy và hiện chưa xóa được hình ảnh, video cũ, có thể do mất kết nối cơ sở dữ liệu; hãy kiểm tra cơ sở dữ liệu.",
+			EN: "The disk is almost full and old pictures and clips cannot be removed now, perhaps because the database is away; check the database.",
+		}
+		s.Attributes["detail"] = h.Stuck.Error()
 	default:
 		return events.Signal{}, false
 	}

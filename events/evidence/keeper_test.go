@@ -170,6 +170,38 @@ func TestAgeByClass(t *testing.T) {
 	assert.Len(t, s.deletions(), 3, "nothing is deleted twice")
 }
 
+// TestSharedFilesAreKeptForTheLongest: whoever refers to a file decides on it,
+// not only the event whose class ends first.
+func TestSharedFilesAreKeptForTheLongest(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, t.TempDir())
+	wrong := s.event("intrusion", 8*aDay, 10)
+	s.exec("UPDATE event SET workflow_state = 'closed', verdict = 'false_alarm' WHERE id = $1", wrong.ID)
+	s.event("intrusion", 9*aDay, 10, wrong.Evidence...) // older, and nobody said that it was wrong
+	both := s.event("line_crossing", 31*aDay, 10)
+	s.event("line_crossing", 32*aDay, 10, both.Evidence...)
+	pending := s.event("line_crossing", 31*aDay, 10)
+	cfg := evidence.KeeperConfig{
+		Policy: evidence.Policy{MaxBytes: 1, Classes: []evidence.Class{
+			{Name: "false alarms", Verdicts: []string{"false_alarm"}, Keep: 7 * aDay},
+			{Name: "traffic", Kinds: []events.Kind{"line_crossing"}, Keep: 30 * aDay},
+		}},
+		Pending: func(context.Context) (func(string) bool, error) {
+			return func(p string) bool { return p == pending.Evidence[0].Path }, nil
+		},
+	}
+	quota := s.keeper(cfg)
+	cfg.Policy.MaxBytes = 0
+	k := s.keeper(cfg)
+	require.NoError(t, k.Round(t.Context()))
+	assert.True(t, s.here(wrong), "the other event needs it")
+	assert.False(t, s.here(both), "due for both")
+	assert.True(t, s.here(pending), "a package that is not sealed needs it")
+	require.NoError(t, quota.Round(t.Context()))
+	assert.False(t, s.here(wrong), "for want of room it goes")
+	assert.True(t, s.here(pending))
+}
+
 func TestQuotaTakesTheOldest(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, t.TempDir())
@@ -463,4 +495,69 @@ func TestCheckBothWays(t *testing.T) {
 	r, err := evidence.Check(t.Context(), cfg)
 	require.NoError(t, err)
 	assert.Equal(t, 1, r.Total, "without reading the files only sizes are compared")
+}
+
+func TestSignalSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		h    evidence.Health
+		want string
+	}{
+		{evidence.Health{Unusable: syscall.EROFS}, "hãy kiểm tra ổ đĩa"},
+		{evidence.Health{Low: true}, "giải phóng dung lượng"},
+		{evidence.Health{Stuck: events.ErrUnavailable}, "kiểm tra cơ sở dữ liệu"},
+	} {
+		sig, on := c.h.Signal("storage")
+		require.True(t, on)
+		assert.Contains(t, strings.ToLower(sig.Why.VI), c.want)
+	}
+}
+
+// awayCatalogue is a store that cannot be asked.
+type awayCatalogue struct{ evidence.Catalogue }
+
+func (awayCatalogue) Files(context.Context, evidence.Cursor, time.Time, int) ([]evidence.StoredFile, evidence.Cursor, error) {
+	return nil, evidence.Cursor{}, events.ErrUnavailable
+}
+
+// TestDatabaseAwayIsNotNothingLeft: while the database is away, nobody can say
+// that nothing is left to delete.
+func TestDatabaseAwayIsNotNothingLeft(t *testing.T) {
+	t.Parallel()
+	media, err := evidence.Open(t.TempDir())
+	require.NoError(t, err)
+	heard := make(chan evidence.Health, 1)
+	k, err := evidence.NewKeeper(evidence.KeeperConfig{
+		Store: media, Catalogue: awayCatalogue{}, Policy: evidence.Policy{MinFree: 1 << 60}, Reserve: -1, Look: time.Hour,
+		Health: func(h evidence.Health) { heard <- h },
+	})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- k.Run(ctx) }()
+	h := <-heard
+	assert.False(t, h.Low)
+	require.ErrorIs(t, h.Stuck, events.ErrUnavailable)
+	cancel()
+	require.NoError(t, <-done)
+}
+
+// TestDiskNotMounted: an empty folder in place of the disk is told from a few
+// files that are missing.
+func TestDiskNotMounted(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, t.TempDir())
+	var all []events.Event
+	for range 12 {
+		all = append(all, s.event("intrusion", aDay, 10))
+	}
+	for i, ev := range all {
+		require.NoError(t, evidence.Plausible(t.Context(), s.media, s.db), "%d are missing", i)
+		if i == 10 {
+			break
+		}
+		require.NoError(t, s.media.Delete(ev.Evidence[0].Path))
+	}
+	require.NoError(t, s.media.Delete(all[10].Evidence[0].Path))
+	require.ErrorIs(t, evidence.Plausible(t.Context(), s.media, s.db), evidence.ErrManyMissing)
 }

@@ -19,10 +19,10 @@ type Class struct {
 	Keep       time.Duration
 }
 
-func (c *Class) matches(f *StoredFile) bool {
-	return (len(c.Kinds) == 0 || slices.Contains(c.Kinds, f.Kind)) &&
-		(len(c.Severities) == 0 || slices.Contains(c.Severities, f.Severity)) &&
-		(len(c.Verdicts) == 0 || slices.Contains(c.Verdicts, f.Verdict))
+func (c *Class) matches(u *User) bool {
+	return (len(c.Kinds) == 0 || slices.Contains(c.Kinds, u.Kind)) &&
+		(len(c.Severities) == 0 || slices.Contains(c.Severities, u.Severity)) &&
+		(len(c.Verdicts) == 0 || slices.Contains(c.Verdicts, u.Verdict))
 }
 
 // Policy says what is kept. The zero value keeps everything for 90 days.
@@ -68,14 +68,22 @@ func (p *Policy) shortest() time.Duration {
 	return s
 }
 
-// due reports whether a file is older than its class is kept.
+// due reports whether every event that refers to a file is older than its class
+// is kept.
 func (p *Policy) due(f *StoredFile, now time.Time) bool {
-	keep := p.Keep
-	for i := range p.Classes {
-		if p.Classes[i].matches(f) {
-			keep = p.Classes[i].Keep
-			break
+	for i := range f.Users {
+		if !f.Users[i].At.Before(now.Add(-p.keep(&f.Users[i]))) {
+			return false
 		}
 	}
-	return f.Newest.Before(now.Add(-keep))
+	return len(f.Users) > 0
+}
+
+func (p *Policy) keep(u *User) time.Duration {
+	for i := range p.Classes {
+		if p.Classes[i].matches(u) {
+			return p.Classes[i].Keep
+		}
+	}
+	return p.Keep
 }

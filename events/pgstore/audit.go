@@ -18,9 +18,9 @@ import (
 // Rows that serialise writers are locked in this order, in every transaction
 // that needs more than one of them, so that no two wait for each other:
 //
-//  1. event_sequence (lockSequence, lockAndLook)
-//  2. audit_head     (appendAudit)
-//  3. manifest_head
+//  1. manifest_head  (Seal)
+//  2. event_sequence (lockSequence, lockAndLook)
+//  3. audit_head     (appendAudit)
 //  4. rows of event, case_hold, endpoint, feed_key …
 //
 // What comes later may be left out, but never be taken before.

@@ -21,7 +21,6 @@ type fileRow struct {
 	Type    string
 	SHA256  string `db:"sha256"`
 	Bytes   int64
-	Newest  [16]byte
 	Held    bool
 }
 
@@ -29,28 +28,27 @@ type fileRow struct {
 func (s *Store) Files(ctx context.Context, after evidence.Cursor, before time.Time, limit int) ([]evidence.StoredFile, evidence.Cursor, error) {
 	return s.files(ctx, "list media", `
 		SELECT e.event_id, e.path, e.type, e.sha256, e.bytes,
-			(SELECT o.event_id FROM evidence o WHERE o.path = e.path AND o.gone_at IS NULL ORDER BY o.event_id DESC LIMIT 1) AS newest,
 			EXISTS (SELECT FROM evidence o JOIN case_hold h ON h.event_id = o.event_id AND h.released_at IS NULL
 				WHERE o.path = e.path) AS held
 		FROM evidence e
 		WHERE e.gone_at IS NULL AND e.type NOT IN ('manifest', 'signature') AND (e.event_id, e.path) > (@id, @path) AND e.event_id < @before
 		ORDER BY e.event_id, e.path LIMIT @limit`,
-		after, pgx.StrictNamedArgs{"before": floorID(before), "limit": limit}, s.addDeciders)
+		after, pgx.StrictNamedArgs{"before": floorID(before), "limit": limit}, s.addUsers)
 }
 
 // AllFiles implements evidence.Catalogue.
 func (s *Store) AllFiles(ctx context.Context, after evidence.Cursor, limit int) ([]evidence.StoredFile, evidence.Cursor, error) {
 	return s.files(ctx, "list all media", `
-		SELECT e.event_id, e.path, e.type, e.sha256, e.bytes, e.event_id AS newest, false AS held
+		SELECT e.event_id, e.path, e.type, e.sha256, e.bytes, false AS held
 		FROM evidence e WHERE e.gone_at IS NULL AND (e.event_id, e.path) > (@id, @path)
 		ORDER BY e.event_id, e.path LIMIT @limit`,
-		after, pgx.StrictNamedArgs{"limit": limit}, func(context.Context, []evidence.StoredFile, [][16]byte) error { return nil })
+		after, pgx.StrictNamedArgs{"limit": limit}, func(context.Context, []evidence.StoredFile) error { return nil })
 }
 
 // files reads one page. The cursor is zero when it was the last.
 func (s *Store) files(
 	ctx context.Context, attempted, sql string, after evidence.Cursor, args pgx.StrictNamedArgs,
-	more func(context.Context, []evidence.StoredFile, [][16]byte) error,
+	more func(context.Context, []evidence.StoredFile) error,
 ) ([]evidence.StoredFile, evidence.Cursor, error) {
 	var id [16]byte
 	if after.EventID != "" {
@@ -69,15 +67,13 @@ func (s *Store) files(
 		return nil, evidence.Cursor{}, classify(attempted, err)
 	}
 	out := make([]evidence.StoredFile, len(found))
-	ids := make([][16]byte, len(found))
 	for i, r := range found {
-		ids[i] = r.EventID
 		out[i] = evidence.StoredFile{
 			EventID: formatID(r.EventID), Ref: events.EvidenceRef{Type: r.Type, Path: r.Path, SHA256: r.SHA256, Bytes: r.Bytes},
-			Newest: time.UnixMilli(millisOf(r.Newest)).UTC(), Held: r.Held,
+			Held: r.Held,
 		}
 	}
-	if err := more(ctx, out, ids); err != nil {
+	if err := more(ctx, out); err != nil {
 		return nil, evidence.Cursor{}, classify(attempted, err)
 	}
 	var next evidence.Cursor
@@ -88,32 +84,69 @@ func (s *Store) files(
 	return out, next, nil
 }
 
-// addDeciders fills in what classes of retention look at.
-func (s *Store) addDeciders(ctx context.Context, to []evidence.StoredFile, ids [][16]byte) error {
-	if len(ids) == 0 {
+// addUsers fills in which events refer to each file, with what classes of
+// retention look at.
+func (s *Store) addUsers(ctx context.Context, to []evidence.StoredFile) error {
+	if len(to) == 0 {
 		return nil
 	}
-	from, _ := spanOf(ids[0]) // they are in order
+	paths := make([]string, len(to))
+	for i := range to {
+		paths[i] = to[i].Ref.Path
+	}
+	rows, err := s.pool.Query(ctx, `
+		SELECT path, event_id FROM evidence WHERE path = ANY(@paths) AND gone_at IS NULL ORDER BY event_id`,
+		pgx.StrictNamedArgs{"paths": paths})
+	if err != nil {
+		return err
+	}
+	users := make(map[string][][16]byte)
+	var ids [][16]byte
+	var path string
+	var id [16]byte
+	_, err = pgx.ForEachRow(rows, []any{&path, &id}, func() error {
+		users[path], ids = append(users[path], id), append(ids, id)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	byID, err := s.usersByID(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for i := range to {
+		for _, id := range users[to[i].Ref.Path] {
+			u := byID[id]
+			u.At = time.UnixMilli(millisOf(id)).UTC()
+			to[i].Users = append(to[i].Users, u)
+		}
+	}
+	return nil
+}
+
+// usersByID reads events, whose identifiers are in order.
+func (s *Store) usersByID(ctx context.Context, ids [][16]byte) (map[[16]byte]evidence.User, error) {
+	byID := make(map[[16]byte]evidence.User)
+	if len(ids) == 0 {
+		return byID, nil
+	}
+	from, _ := spanOf(ids[0])
 	_, end := spanOf(ids[len(ids)-1])
 	rows, err := s.pool.Query(ctx, `
 		SELECT id, kind, severity, coalesce(verdict, '') FROM event
 		WHERE id = ANY(@ids) AND occurred_at >= @from AND occurred_at < @to`,
 		pgx.StrictNamedArgs{"ids": ids, "from": from, "to": end})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	byID := make(map[[16]byte]evidence.StoredFile)
 	var id [16]byte
-	var f evidence.StoredFile
-	_, err = pgx.ForEachRow(rows, []any{&id, &f.Kind, &f.Severity, &f.Verdict}, func() error {
-		byID[id] = f
+	var u evidence.User
+	_, err = pgx.ForEachRow(rows, []any{&id, &u.Kind, &u.Severity, &u.Verdict}, func() error {
+		byID[id] = u
 		return nil
 	})
-	for i := range to {
-		d := byID[ids[i]]
-		to[i].Kind, to[i].Severity, to[i].Verdict = d.Kind, d.Severity, d.Verdict
-	}
-	return err
+	return byID, err
 }
 
 // floorID returns the least identifier of events that occur at a moment.

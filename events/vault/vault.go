@@ -38,13 +38,17 @@ type Vault struct {
 
 // Open reads the keys in dir and makes those that are missing, readable by
 // their owner only. A key that is there but cannot be read is an error: a new
-// one would make what it sealed unreadable for ever.
+// one would make what it sealed unreadable for ever. So is a public key whose
+// secret one is missing.
 func Open(dir string) (*Vault, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open the key folder: %w", err)
 	}
 	sealing, err := loadOrMake(filepath.Join(dir, sealingFile), newSealing, parseSealing)
 	if err != nil {
+		return nil, err
+	}
+	if err := mayMakeSigning(dir); err != nil {
 		return nil, err
 	}
 	signing, err := loadOrMake(filepath.Join(dir, signingFile), newSigning, parseSigning)
@@ -68,14 +72,52 @@ func Open(dir string) (*Vault, error) {
 	return v, v.loadRetired(dir)
 }
 
-// publish writes the public key for others, where it is not there yet.
+// mayMakeSigning reports an error where the key that signs is lost but its public
+// one is there: whoever lost it must say so before another takes its place.
+func mayMakeSigning(dir string) error {
+	_, err := os.Stat(filepath.Join(dir, signingFile))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil // reading it tells
+	}
+	public := filepath.Join(dir, PublicFile)
+	text, err := os.ReadFile(public)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	retired := "evidence-old.pub"
+	if key, perr := ParsePublic(text); err == nil && perr == nil {
+		retired = retiredName(key)
+	}
+	return fmt.Errorf("%s is missing but %s is there: put the key back from the backup, or, to go on with a new one, rename %s to %s",
+		filepath.Join(dir, signingFile), public, PublicFile, retired)
+}
+
+// retiredName returns the name of the file of a public key that signs no more.
+func retiredName(k ed25519.PublicKey) string { return "evidence-" + KeyID(k) + ".pub" }
+
+// publish writes the public key for others, where it is not there yet. That of
+// another key is kept under the name of a retired one, and a file that is none
+// beside it.
 func (v *Vault) publish(path string, public ed25519.PublicKey) error {
 	text, err := EncodePublic(public)
 	if err != nil {
 		return err
 	}
-	if old, err := os.ReadFile(path); err == nil && string(old) == string(text) {
+	old, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return writeKey(path, text, 0o644)
+	case err != nil:
+		return fmt.Errorf("read the public key: %w", err)
+	case string(old) == string(text):
 		return nil
+	}
+	aside := path + ".damaged"
+	if key, err := ParsePublic(old); err == nil {
+		aside = filepath.Join(filepath.Dir(path), retiredName(key))
+	}
+	if err := os.Rename(path, aside); err != nil {
+		return fmt.Errorf("keep the public key of before: %w", err)
 	}
 	return writeKey(path, text, 0o644)
 }

@@ -112,3 +112,46 @@ func TestDerivedKeys(t *testing.T) {
 	assert.NotEqual(t, links, foreign)
 	assert.NotContains(t, string(links), string(v.sealing[:8]))
 }
+
+func TestALostKeyIsNotReplaced(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	old, err := Open(dir)
+	require.NoError(t, err)
+	id, _ := old.Sign(nil)
+	require.NoError(t, os.Remove(filepath.Join(dir, signingFile)))
+	before, err := os.ReadFile(filepath.Join(dir, PublicFile))
+	require.NoError(t, err)
+	_, err = Open(dir)
+	require.ErrorContains(t, err, "backup")
+	require.ErrorContains(t, err, "evidence-"+id+".pub", "and what to do to begin a new one")
+	after, err := os.ReadFile(filepath.Join(dir, PublicFile))
+	require.NoError(t, err)
+	assert.Equal(t, string(before), string(after))
+	assert.NoFileExists(t, filepath.Join(dir, signingFile))
+}
+
+// TestAnotherPublicKeyIsKept: a new secret key was put in place by hand.
+func TestAnotherPublicKeyIsKept(t *testing.T) {
+	t.Parallel()
+	dir, newer := t.TempDir(), t.TempDir()
+	old, err := Open(dir)
+	require.NoError(t, err)
+	id, _ := old.Sign(nil)
+	_, err = Open(newer)
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(filepath.Join(newer, signingFile), filepath.Join(dir, signingFile)))
+	v, err := Open(dir)
+	require.NoError(t, err)
+	key, ok := v.Known(id)
+	require.True(t, ok, "what it signed is verified still")
+	assert.Equal(t, old.Public(), key)
+	keys, err := PublicKeys(dir)
+	require.NoError(t, err)
+	assert.Len(t, keys, 2)
+
+	require.NoError(t, os.WriteFile(filepath.Join(dir, PublicFile), []byte("damaged"), 0o644))
+	_, err = Open(dir)
+	require.NoError(t, err)
+	assert.FileExists(t, filepath.Join(dir, PublicFile+".damaged"))
+}
