@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
 
 	"github.com/xacam/xacam/events/evidence"
 )
@@ -10,6 +13,7 @@ import (
 // addSealing adds what seals the packages that the capture has gathered, and
 // returns what makes packages to take away.
 func (s *server) addSealing(store *evidence.Store) (*evidence.Exporter, error) {
+	sweepTemporary(s.cfg.Data) // nothing is being written yet
 	sealer, err := evidence.NewSealer(evidence.SealerConfig{
 		Store: store, Drafts: store, Chain: s.db, Signer: s.keys, Software: "xacam " + version, Location: s.cfg.location,
 		Log: s.log, Metrics: s.registry, Late: s.evidence.Late,
@@ -69,4 +73,15 @@ func pendingFiles(ctx context.Context, store *evidence.Store) (func(path string)
 		}
 		return false
 	}, err
+}
+
+// sweepTemporary removes copies and drafts that a kill left half written in the
+// data folder. What cannot be removed only takes room.
+func sweepTemporary(data string) {
+	for _, pattern := range []string{"xacam-copy-*.mp4", "evidence-drafts/*.part"} {
+		names, _ := fs.Glob(os.DirFS(data), pattern) // the patterns are well formed
+		for _, name := range names {
+			_ = os.Remove(filepath.Join(data, filepath.FromSlash(name)))
+		}
+	}
 }
