@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -186,6 +187,8 @@ func (a *alarms) adopt(ctx context.Context, st *alarmState, source events.Source
 	if err != nil {
 		return err
 	}
+	// A camera may have the same name.
+	open = slices.DeleteFunc(open, func(ev events.Event) bool { return ev.Source.Type != "system" })
 	st.adopted = true
 	if st.engine == nil {
 		st.engine = a.newEngine(source)

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/xacam/xacam/events/evidence"
 )
@@ -61,8 +63,17 @@ func pendingFiles(ctx context.Context, store *evidence.Store) (func(path string)
 		}
 		bases[fileBase(&d.Event)] = true
 	}
+	// Of a draft that cannot be read its event's identifier is known.
+	var tails []string
+	if ids, ierr := store.DraftIDs(ctx); ierr == nil {
+		for _, id := range ids {
+			if !slices.ContainsFunc(drafts, func(d evidence.Draft) bool { return d.Event.ID == id }) && len(id) > 12 {
+				tails = append(tails, "-"+id[len(id)-12:])
+			}
+		}
+	}
 	return func(p string) bool {
-		if named[p] {
+		if named[p] || slices.ContainsFunc(tails, func(tail string) bool { return strings.Contains(path.Base(p), tail) }) {
 			return true
 		}
 		name := path.Base(p)

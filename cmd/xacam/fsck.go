@@ -75,16 +75,19 @@ func fsck(ctx context.Context, cfg *Config, db *pgstore.Store, o fsckOptions, ou
 	}
 	if o.repair { // else what the next start would finish is taken for a leftover
 		n, err := recoverDrafts(ctx, store)
-		if err != nil {
-			return fmt.Errorf("finish the packages of an earlier run: %w", err)
+		if err != nil { // the others are finished all the same
+			fmt.Fprintf(out, "a package of an earlier run cannot be finished: %v\n", err)
 		}
 		if n > 0 {
 			fmt.Fprintf(out, "finished %d packages that an earlier run had left\n", n)
 		}
 	}
 	pending, err := pendingFiles(ctx, store)
-	if err != nil {
+	if err != nil && pending == nil {
 		return err
+	}
+	if err != nil {
+		fmt.Fprintf(out, "damaged: %v\n", err)
 	}
 	before := time.Now().Add(-settled)
 	if o.repair { // nothing is on its way
