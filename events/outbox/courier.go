@@ -62,6 +62,7 @@ type suspicion struct {
 	sequence int64
 	failures int
 	phase    phase
+	due      bool // there was no other to compare it with; the first that comes tells
 }
 
 type phase int

@@ -164,5 +164,6 @@ func (c *courier) load(ctx context.Context, now time.Time) {
 		l.add(list, c.cfg.Page)
 		l.loaded = now
 		c.storeErr = ""
+		c.compare()
 	}
 }

@@ -325,6 +325,46 @@ func TestRefused(t *testing.T) {
 	})
 }
 
+// TestLoneSuspect: a message that fails with nothing beside it holds up what comes
+// later for no longer than it takes to compare the two.
+func TestLoneSuspect(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q, r := newMemory(outbox.Endpoint{Name: "ioc", URL: "https://a.example", Heartbeat: -1}), &receiver{}
+		suspect := q.queue("ioc", outbox.LaneNormal, "cam")
+		r.set(func(m outbox.Message) outbox.Result {
+			if m.Sequence == suspect {
+				return failure(500)
+			}
+			return outbox.Result{Outcome: outbox.Delivered, Status: 204}
+		})
+		w, _ := run(t, outbox.Config{Queue: q, Deliverer: r})
+		time.Sleep(5 * time.Hour)
+		require.Greater(t, q.endpoint("ioc").Health.Failures, 15)
+		for range 3 {
+			q.queue("ioc", outbox.LaneNormal, "cam")
+		}
+		w.Wake()
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, []int64{2, 3, 4}, r.sequences())
+		assert.Equal(t, 1, q.count("ioc", "parked"))
+		assert.Zero(t, q.endpoint("ioc").Health.Failures)
+
+		// An endpoint that is away is compared once, not with whatever comes.
+		r.set(refuses(500))
+		q.queue("ioc", outbox.LaneNormal, "cam")
+		w.Wake()
+		time.Sleep(5 * time.Hour)
+		before := len(r.tries())
+		for range 10 {
+			q.queue("ioc", outbox.LaneNormal, "cam")
+			w.Wake()
+			time.Sleep(5 * time.Second)
+		}
+		assert.LessOrEqual(t, len(r.tries())-before, 2)
+	})
+}
+
 // TestFlapping: a receiver that is up and down loses nothing and keeps order.
 func TestFlapping(t *testing.T) {
 	t.Parallel()
