@@ -471,6 +471,41 @@ func TestLeaseLost(t *testing.T) {
 	})
 }
 
+// TestLeaseBack: who gets its lease back goes on with what the other one learnt
+// of the endpoint, not with what it knew itself.
+func TestLeaseBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q, r := newMemory(outbox.Endpoint{Name: "ioc", URL: "https://a.example", Heartbeat: -1}), &receiver{takes: 3 * time.Second}
+		for range 5 {
+			q.queue("ioc", outbox.LaneNormal, "cam")
+		}
+		var alarms []outbox.Alarm
+		run(t, outbox.Config{Queue: q, Deliverer: r, Alarm: func(_ context.Context, a outbox.Alarm) { alarms = append(alarms, a) }})
+		time.Sleep(4 * time.Second) // the second is on its way
+		now := time.Now()
+		learnt := outbox.Health{
+			Failures: 7, FailingSince: now, RetryAt: now.Add(3 * time.Hour), LastAttempt: now, LastSuccess: now, LastError: "asked to wait",
+		}
+		q.mu.Lock()
+		l := q.leases["ioc"]
+		l.owner, l.epoch, l.until = "there", l.epoch+1, now.Add(time.Hour)
+		q.endpoints["ioc"].Health = learnt
+		q.mu.Unlock()
+		time.Sleep(time.Minute)
+		sent := len(r.tries())
+		time.Sleep(2 * time.Hour) // the other one has died
+		assert.Equal(t, learnt, q.endpoint("ioc").Health)
+		assert.Len(t, r.tries(), sent, "the pause that the receiver asked for holds")
+		require.NotEmpty(t, alarms)
+		assert.True(t, alarms[len(alarms)-1].Failing)
+		time.Sleep(2 * time.Hour)
+		assert.Equal(t, 5, q.count("ioc", "delivered"))
+		assert.Zero(t, q.endpoint("ioc").Health.Failures)
+		assert.False(t, alarms[len(alarms)-1].Failing)
+	})
+}
+
 // TestStoreAway: what is in memory goes out, the rest waits; outcomes are kept
 // until they can be stored.
 func TestStoreAway(t *testing.T) {
