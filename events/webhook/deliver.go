@@ -176,7 +176,7 @@ func (d *Deliverer) request(ctx context.Context, e *outbox.Endpoint, id string, 
 
 // client returns the connections of an endpoint, new ones after a change.
 func (d *Deliverer) client(e *outbox.Endpoint) *client {
-	key := fmt.Sprintf("%s|%v|%d", e.CA, e.AllowCIDRs, e.Concurrency)
+	key := fmt.Sprintf("%s|%v|%d|%s", e.CA, e.AllowCIDRs, e.Concurrency, e.Timeout)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c := d.clients[e.Name]
@@ -199,7 +199,7 @@ func (d *Deliverer) newClient(e *outbox.Endpoint, key string) *client {
 			return &client{key: key, err: errors.New("the certificates of the endpoint cannot be read")}
 		}
 	}
-	g := &guard{allow: e.AllowCIDRs, resolver: d.cfg.Resolver}
+	g := &guard{allow: e.AllowCIDRs, resolver: d.cfg.Resolver, timeout: cmp.Or(e.Timeout, outbox.DefaultTimeout)}
 	n := max(1, e.Concurrency)
 	return &client{key: key, http: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
