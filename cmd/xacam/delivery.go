@@ -155,6 +155,26 @@ func failingSignal(a *outbox.Alarm) *events.Signal {
 	}
 }
 
+// disabledSignal says why nothing is sent to an endpoint that is not enabled;
+// nil when a person wants it so.
+func disabledSignal(e *outbox.Endpoint) *events.Signal {
+	a := &outbox.Alarm{Endpoint: e.Name, Failures: e.Health.Failures, Error: e.Health.LastError}
+	switch e.Disabled {
+	case "", "admin":
+		return nil
+	case "gone":
+		a.Gone = true
+		return failingSignal(a)
+	}
+	a.Error = e.Disabled
+	signal := failingSignal(a)
+	signal.Why = events.Text{
+		VI: fmt.Sprintf("Không thể gửi sự kiện đến đầu nhận «%s»: máy chủ không mở được thiết lập hoặc khóa bí mật của đầu nhận này. Các sự kiện được giữ lại; hãy khôi phục tệp khóa của máy chủ hoặc thiết lập lại đầu nhận.", e.Name),
+		EN: fmt.Sprintf("Nothing can be sent to the endpoint %s: the server cannot open its settings or secrets. Events are kept; restore the server's key file, or set the endpoint up again.", e.Name),
+	}
+	return signal
+}
+
 // followEndpoints keeps the alarms to the endpoints that there are: what was
 // deleted or disabled by a person fails no more, what is gone still does after a
 // restart.
@@ -174,12 +194,8 @@ func (s *server) followEndpoints(ctx context.Context, changed <-chan struct{}) {
 		for i := range list {
 			e := &list[i]
 			now[e.Name] = true
-			switch {
-			case e.Enabled:
-			case e.Disabled == "gone":
-				s.alarms.Set(endpointSource(e.Name), failingSignal(&outbox.Alarm{Endpoint: e.Name, Gone: true, Failures: e.Health.Failures, Error: e.Health.LastError}))
-			default:
-				s.alarms.Set(endpointSource(e.Name), nil)
+			if !e.Enabled {
+				s.alarms.Set(endpointSource(e.Name), disabledSignal(e))
 			}
 		}
 		for name := range known {

@@ -95,3 +95,15 @@ func TestCheckEveryProblem(t *testing.T) {
 	require.Error(t, err)
 	assert.Len(t, strings.Split(err.Error(), "\n"), 5)
 }
+
+func TestRedactURL(t *testing.T) {
+	t.Parallel()
+	s := outbox.Spec{Name: "ioc", URL: "https://ioc.example/hook"}
+	s.RedactURL()
+	assert.Equal(t, "https://ioc.example/hook", s.URL)
+	s.URL += "?token=verysecret"
+	s.RedactURL()
+	assert.Equal(t, "https://ioc.example/hook?<redacted>", s.URL)
+	_, err := s.Endpoint()
+	require.ErrorContains(t, err, "url", "what was redacted is no address")
+}

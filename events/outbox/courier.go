@@ -18,6 +18,7 @@ type courier struct {
 	wake    <-chan struct{}
 
 	epoch        int64
+	foreign      bool      // somebody else had the lease, so health is to be read again
 	leased       time.Time // until then nobody else delivers
 	renewAt      time.Time
 	storeAt      time.Time // no question to the store before: it was away
@@ -62,6 +63,7 @@ type suspicion struct {
 	sequence int64
 	failures int
 	phase    phase
+	due      bool // there was no other to compare it with; the first that comes tells
 }
 
 type phase int
@@ -76,14 +78,19 @@ func newCourier(w *Worker, e Endpoint, wake <-chan struct{}) *courier {
 	now := time.Now()
 	c := &courier{
 		cfg: &w.cfg, e: e, log: w.cfg.Log.With("endpoint", e.Name), metrics: w.metrics.of(e.Name), wake: wake,
-		bucket: newBucket(e.Rate, now), health: e.Health, tries: make(map[int64]int),
+		bucket: newBucket(e.Rate, now), tries: make(map[int64]int),
 		results: make(chan flight, e.Concurrency),
 	}
 	c.lanes.bySource = e.Concurrency > 1
 	c.lanes.reset()
-	c.asked = c.health.RetryAt.Sub(now) > maxRetry
-	c.failedAt = c.health.LastAttempt
+	c.know(e.Health, now)
 	return c
+}
+
+// know begins with what was learnt of the endpoint before.
+func (c *courier) know(h Health, now time.Time) {
+	c.health, c.failedAt, c.asked = h, h.LastAttempt, h.RetryAt.Sub(now) > maxRetry
+	c.suspect, c.refusals, c.confirmed = suspicion{}, 0, false
 }
 
 // run delivers until ctx ends or the endpoint is gone.
@@ -267,7 +274,7 @@ func (c *courier) pause(now time.Time) time.Duration {
 		}
 	}
 	until(later(c.renewAt, c.storeAt))
-	if !c.since.IsZero() {
+	if c.epoch != 0 && !c.since.IsZero() {
 		until(later(c.since.Add(settleAfter), c.storeAt))
 	}
 	for i := range c.lanes.lane {
@@ -335,6 +342,7 @@ func (c *courier) storeFailed(ctx context.Context, what string, err error) {
 		if c.epoch != 0 {
 			c.log.WarnContext(ctx, "another server delivers to this endpoint now", "error", err)
 		}
+		c.foreign = true
 		c.epoch, c.leased, c.unsettled, c.since = 0, time.Time{}, Settlement{}, time.Time{}
 		c.lanes.reset()
 		c.parked = nil

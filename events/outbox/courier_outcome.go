@@ -102,8 +102,19 @@ func (c *courier) takeFailed(ctx context.Context, e *entry, r *Result) {
 		c.suspect = suspicion{sequence: seq}
 	}
 	c.suspect.failures++
-	if c.suspect.failures >= failuresToTest || !c.lastPark.IsZero() && time.Since(c.lastPark) < parkedRecently {
-		c.suspect.failures, c.suspect.phase = 0, phaseOther
+	if c.suspect.due || c.suspect.failures >= failuresToTest || !c.lastPark.IsZero() && time.Since(c.lastPark) < parkedRecently {
+		c.suspect.due, c.suspect.phase = true, phaseOther
+	}
+}
+
+// compare lets what was just loaded be compared with a suspect that had nothing
+// beside it so far.
+func (c *courier) compare() {
+	if !c.suspect.due || c.suspect.phase != phaseNone {
+		return
+	}
+	if s := c.lanes.find(c.suspect.sequence); s != nil && !s.flying && c.lanes.other(&s.Message.Event) != nil {
+		c.suspect.phase = phaseOther
 	}
 }
 

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -42,6 +43,9 @@ func (c *courier) renew(ctx context.Context) bool {
 		c.storeFailed(ctx, "renewing the lease", err)
 		return false
 	}
+	if (c.foreign || c.epoch != 0 && epoch != c.epoch) && !c.relearn(ctx) {
+		return false
+	}
 	if now.After(c.leased) {
 		c.lanes.reset()
 		c.parked = nil
@@ -49,6 +53,26 @@ func (c *courier) renew(ctx context.Context) bool {
 	}
 	c.epoch, c.leased, c.renewAt = epoch, now.Add(c.cfg.Lease), now.Add(c.cfg.Lease/3)
 	c.storeErr = ""
+	return true
+}
+
+// relearn reads what another server learnt of the endpoint while it had the lease.
+func (c *courier) relearn(ctx context.Context) bool {
+	asked, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	c.foreign = true // until it is read
+	list, err := c.cfg.Queue.Endpoints(asked)
+	if err != nil {
+		c.storeFailed(ctx, "reading what is known of the endpoint", err)
+		return false
+	}
+	if i := slices.IndexFunc(list, func(e Endpoint) bool { return e.Name == c.e.Name }); i >= 0 {
+		c.know(list[i].Health, time.Now())
+		if c.health.Failures >= failuresToAlarm {
+			c.alarm(ctx, true)
+		}
+	}
+	c.foreign = false
 	return true
 }
 
@@ -164,5 +188,6 @@ func (c *courier) load(ctx context.Context, now time.Time) {
 		l.add(list, c.cfg.Page)
 		l.loaded = now
 		c.storeErr = ""
+		c.compare()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/xacam/xacam/events"
@@ -59,6 +60,9 @@ func (s Spec) Endpoint() (Endpoint, error) {
 		},
 	}
 	var errs []error
+	if strings.Contains(s.URL, Redacted) {
+		errs = append(errs, &events.FieldError{Field: "url", Reason: "reads " + Redacted + "; write it whole"})
+	}
 	for i, text := range s.AllowCIDRs {
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
@@ -112,6 +116,13 @@ func SpecOf(e Endpoint, secrets bool) Spec {
 		}
 	}
 	return s
+}
+
+// RedactURL leaves out the query of the address, which often holds a key.
+func (s *Spec) RedactURL() {
+	if address, _, found := strings.Cut(s.URL, "?"); found {
+		s.URL = address + "?" + Redacted
+	}
 }
 
 // KeepHeaders replaces values that read Redacted by those of old: people send

@@ -325,6 +325,46 @@ func TestRefused(t *testing.T) {
 	})
 }
 
+// TestLoneSuspect: a message that fails with nothing beside it holds up what comes
+// later for no longer than it takes to compare the two.
+func TestLoneSuspect(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q, r := newMemory(outbox.Endpoint{Name: "ioc", URL: "https://a.example", Heartbeat: -1}), &receiver{}
+		suspect := q.queue("ioc", outbox.LaneNormal, "cam")
+		r.set(func(m outbox.Message) outbox.Result {
+			if m.Sequence == suspect {
+				return failure(500)
+			}
+			return outbox.Result{Outcome: outbox.Delivered, Status: 204}
+		})
+		w, _ := run(t, outbox.Config{Queue: q, Deliverer: r})
+		time.Sleep(5 * time.Hour)
+		require.Greater(t, q.endpoint("ioc").Health.Failures, 15)
+		for range 3 {
+			q.queue("ioc", outbox.LaneNormal, "cam")
+		}
+		w.Wake()
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, []int64{2, 3, 4}, r.sequences())
+		assert.Equal(t, 1, q.count("ioc", "parked"))
+		assert.Zero(t, q.endpoint("ioc").Health.Failures)
+
+		// An endpoint that is away is compared once, not with whatever comes.
+		r.set(refuses(500))
+		q.queue("ioc", outbox.LaneNormal, "cam")
+		w.Wake()
+		time.Sleep(5 * time.Hour)
+		before := len(r.tries())
+		for range 10 {
+			q.queue("ioc", outbox.LaneNormal, "cam")
+			w.Wake()
+			time.Sleep(5 * time.Second)
+		}
+		assert.LessOrEqual(t, len(r.tries())-before, 2)
+	})
+}
+
 // TestFlapping: a receiver that is up and down loses nothing and keeps order.
 func TestFlapping(t *testing.T) {
 	t.Parallel()
@@ -428,6 +468,41 @@ func TestLeaseLost(t *testing.T) {
 		assert.Equal(t, 100, q.count("ioc", "delivered"))
 		got := slices.Compact(r.sequences())
 		assert.Len(t, got, 100, "sent again at most")
+	})
+}
+
+// TestLeaseBack: who gets its lease back goes on with what the other one learnt
+// of the endpoint, not with what it knew itself.
+func TestLeaseBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q, r := newMemory(outbox.Endpoint{Name: "ioc", URL: "https://a.example", Heartbeat: -1}), &receiver{takes: 3 * time.Second}
+		for range 5 {
+			q.queue("ioc", outbox.LaneNormal, "cam")
+		}
+		var alarms []outbox.Alarm
+		run(t, outbox.Config{Queue: q, Deliverer: r, Alarm: func(_ context.Context, a outbox.Alarm) { alarms = append(alarms, a) }})
+		time.Sleep(4 * time.Second) // the second is on its way
+		now := time.Now()
+		learnt := outbox.Health{
+			Failures: 7, FailingSince: now, RetryAt: now.Add(3 * time.Hour), LastAttempt: now, LastSuccess: now, LastError: "asked to wait",
+		}
+		q.mu.Lock()
+		l := q.leases["ioc"]
+		l.owner, l.epoch, l.until = "there", l.epoch+1, now.Add(time.Hour)
+		q.endpoints["ioc"].Health = learnt
+		q.mu.Unlock()
+		time.Sleep(time.Minute)
+		sent := len(r.tries())
+		time.Sleep(2 * time.Hour) // the other one has died
+		assert.Equal(t, learnt, q.endpoint("ioc").Health)
+		assert.Len(t, r.tries(), sent, "the pause that the receiver asked for holds")
+		require.NotEmpty(t, alarms)
+		assert.True(t, alarms[len(alarms)-1].Failing)
+		time.Sleep(2 * time.Hour)
+		assert.Equal(t, 5, q.count("ioc", "delivered"))
+		assert.Zero(t, q.endpoint("ioc").Health.Failures)
+		assert.False(t, alarms[len(alarms)-1].Failing)
 	})
 }
 

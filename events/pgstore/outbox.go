@@ -268,9 +268,16 @@ func (s *Store) Endpoints(ctx context.Context) ([]outbox.Endpoint, error) {
 		return nil, classify("read endpoints", err)
 	}
 	for i := range found {
-		if why := found[i].unreadable; why != nil {
-			s.cfg.Log.ErrorContext(ctx, "an endpoint cannot be used", "endpoint", found[i].Name, "err", why)
-			found[i].Enabled, found[i].Disabled = false, why.Error()
+		e, why := &found[i].Endpoint, found[i].unreadable
+		if why == nil {
+			s.unreadable.Delete(e.Name)
+			continue
+		}
+		if last, _ := s.unreadable.Swap(e.Name, why.Error()); last != why.Error() {
+			s.cfg.Log.ErrorContext(ctx, "an endpoint cannot be used", "endpoint", e.Name, "err", why)
+		}
+		if e.Enabled {
+			e.Enabled, e.Disabled = false, why.Error()
 		}
 	}
 	return endpointsOf(found), nil

@@ -62,6 +62,8 @@ type Store struct {
 	pool *pgxpool.Pool
 	cfg  Config
 
+	unreadable sync.Map // why endpoints cannot be used, by name: what was logged
+
 	mu       sync.Mutex
 	matchers map[string]madeMatcher // of endpoints, by name
 }

@@ -9,15 +9,19 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/xacam/xacam/events/format"
 	"github.com/xacam/xacam/events/outbox"
@@ -137,12 +141,47 @@ func (d *Deliverer) post(ctx context.Context, e *outbox.Endpoint, id string, bod
 func repeated(e *outbox.Endpoint) []string {
 	var list []string
 	for _, v := range e.Headers {
-		list = append(list, v)
+		list = append(append(list, v), words(v)...)
+	}
+	if u, err := url.Parse(e.URL); err == nil {
+		for pair := range strings.SplitSeq(u.RawQuery, "&") {
+			name, value, found := strings.Cut(pair, "=")
+			if !found {
+				value = name
+			}
+			list = append(list, value)
+			if text, err := url.QueryUnescape(value); err == nil {
+				list = append(list, text)
+			}
+		}
 	}
 	for i := range e.Secrets {
 		list = append(list, texts(&e.Secrets[i])...)
 	}
 	slices.SortFunc(list, func(a, b string) int { return len(b) - len(a) }) // the longest first
+	return list
+}
+
+// words returns the parts of a header's value that may be repeated on their own:
+// what has 6 bytes or more, and the user and password of Basic credentials.
+func words(value string) []string {
+	var list []string
+	add := func(s string) {
+		if len(s) >= 6 {
+			list = append(list, s)
+		}
+	}
+	for w := range strings.FieldsFuncSeq(value, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(`,;="`, r) }) {
+		add(w)
+	}
+	if scheme, encoded, _ := strings.Cut(strings.TrimSpace(value), " "); strings.EqualFold(scheme, "basic") {
+		if b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded)); err == nil {
+			user, password, _ := strings.Cut(string(b), ":")
+			add(string(b))
+			add(user)
+			add(password)
+		}
+	}
 	return list
 }
 
@@ -176,7 +215,7 @@ func (d *Deliverer) request(ctx context.Context, e *outbox.Endpoint, id string, 
 
 // client returns the connections of an endpoint, new ones after a change.
 func (d *Deliverer) client(e *outbox.Endpoint) *client {
-	key := fmt.Sprintf("%s|%v|%d", e.CA, e.AllowCIDRs, e.Concurrency)
+	key := fmt.Sprintf("%s|%v|%d|%s", e.CA, e.AllowCIDRs, e.Concurrency, e.Timeout)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c := d.clients[e.Name]
@@ -199,7 +238,7 @@ func (d *Deliverer) newClient(e *outbox.Endpoint, key string) *client {
 			return &client{key: key, err: errors.New("the certificates of the endpoint cannot be read")}
 		}
 	}
-	g := &guard{allow: e.AllowCIDRs, resolver: d.cfg.Resolver}
+	g := &guard{allow: e.AllowCIDRs, resolver: d.cfg.Resolver, timeout: cmp.Or(e.Timeout, outbox.DefaultTimeout)}
 	n := max(1, e.Concurrency)
 	return &client{key: key, http: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -257,21 +258,27 @@ func TestExcerpt(t *testing.T) {
 	t.Parallel()
 	secret, text, err := newSecret("v1", time.Now())
 	require.NoError(t, err)
-	answer := "Không hợp lệ\x00\x1b[31m\u202e\xff " + text + " Bearer abc123 " + string(secret.Key) + strings.Repeat("ế", 2000)
+	answer := "Không hợp lệ\x00\x1b[31m\u202e\xff " + text + " Bearer abc123 " + string(secret.Key) +
+		" token is abcdefgh, you are ward31615 with hunter2hunter2, at verysecret or very%2Dsecret or very-secret " + strings.Repeat("ế", 2000)
 	s, _ := receive(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		_, _ = io.WriteString(w, answer)
 	})
-	e := allowed(t, s.URL+"/?token=verysecret")
+	e := allowed(t, s.URL+"/?token=verysecret&b=very%2Dsecret")
 	e.Secrets = []outbox.Secret{secret}
-	e.Headers = map[string]string{"Authorization": "Bearer abc123"}
+	e.Headers = map[string]string{
+		"Authorization": "Bearer abc123", "X-Token": "Token abcdefgh",
+		"X-Basic": "Basic " + base64.StdEncoding.EncodeToString([]byte("ward31615:hunter2hunter2")),
+	}
 	r := deliverer(t).Deliver(t.Context(), e, message())
 	assert.Equal(t, outbox.Refused, r.Outcome)
 	assert.True(t, strings.HasPrefix(r.Excerpt, "Không hợp lệ"))
 	assert.LessOrEqual(t, len(r.Excerpt), 1024)
 	assert.True(t, utf8.ValidString(r.Excerpt))
 	assert.NotContains(t, r.Excerpt, strings.TrimPrefix(text, "whsec_"))
-	assert.NotContains(t, r.Excerpt, "abc123")
+	for _, s := range []string{"abc123", "abcdefgh", "ward31615", "hunter2", "verysecret", "very%2Dsecret", "very-secret"} {
+		assert.NotContains(t, r.Excerpt, s)
+	}
 	assert.NotContains(t, r.Excerpt, "\x1b")
 	assert.NotContains(t, r.Excerpt, "\u202e")
 	s.Close()

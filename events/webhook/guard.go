@@ -26,6 +26,7 @@ var errForbidden = errors.New("is not a public address; if the receiver is there
 type guard struct {
 	allow    []netip.Prefix
 	resolver Resolver
+	timeout  time.Duration // for all addresses: net/http dials without the request's deadline
 }
 
 // dial resolves a name once and connects to one of its addresses.
@@ -34,6 +35,8 @@ func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, er
 	if err != nil {
 		return nil, err
 	}
+	ctx, stop := context.WithTimeout(ctx, g.timeout)
+	defer stop()
 	list, err := g.resolve(ctx, host)
 	if err != nil {
 		return nil, err

@@ -63,16 +63,34 @@ func run() error {
 		return err
 	}
 	defer r.file.Close()
-	for s := bufio.NewScanner(r.file); s.Scan(); {
-		var line struct {
-			ID string `json:"webhook_id"`
-		}
-		if json.Unmarshal(s.Bytes(), &line) == nil {
-			r.seen[line.ID] = true
-		}
+	if err := r.recall(); err != nil {
+		return err
 	}
 	srv := &http.Server{Addr: "127.0.0.1:" + port, Handler: r, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second}
 	return srv.ListenAndServe()
+}
+
+// recall reads what was stored before. Half a line, never answered, is ended so
+// that the next event does not become part of it.
+func (r *receiver) recall() error {
+	for in := bufio.NewReader(r.file); ; {
+		text, err := in.ReadBytes('\n')
+		var line struct {
+			ID string `json:"webhook_id"`
+		}
+		if json.Unmarshal(text, &line) == nil && err == nil {
+			r.seen[line.ID] = true
+		}
+		switch {
+		case errors.Is(err, io.EOF) && len(text) > 0:
+			_, err = r.file.WriteString("\n")
+			return err
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
 }
 
 // ServeHTTP answers 204 when the event is on disk.
@@ -131,7 +149,10 @@ func (r *receiver) handle(id string, body []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, err := r.file.Write(append(line, '\n')); err != nil {
+	if n, err := r.file.Write(append(line, '\n')); err != nil {
+		if n > 0 {
+			_, _ = r.file.WriteString("\n") // ends the half line
+		}
 		return err
 	}
 	if err := r.file.Sync(); err != nil {

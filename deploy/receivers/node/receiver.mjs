@@ -22,6 +22,10 @@ if (existsSync(path)) {
   }
 }
 const file = openSync(path, "a", 0o600);
+if (existsSync(path)) {
+  const text = readFileSync(path);
+  if (text.length > 0 && text[text.length - 1] !== 10) writeSync(file, "\n"); // ends the half line
+}
 process.on("exit", () => closeSync(file));
 
 function verified(headers, body) {
@@ -42,7 +46,11 @@ function verified(headers, body) {
 // handle stores an event once.
 function handle(id, body) {
   if (seen.has(id)) return;
-  writeSync(file, JSON.stringify({ webhook_id: id, body: body.toString("utf8") }) + "\n");
+  const line = Buffer.from(JSON.stringify({ webhook_id: id, body: body.toString("utf8") }) + "\n");
+  if (writeSync(file, line) !== line.length) {
+    writeSync(file, "\n"); // ends the half line
+    throw new Error("the disk is full");
+  }
   fsyncSync(file);
   seen.add(id);
 }

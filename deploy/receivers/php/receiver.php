@@ -42,12 +42,17 @@ function handle(string $id, string $body): bool
     if ($file === false || !flock($file, LOCK_EX)) {
         return false;
     }
+    $last = "\n";
     while (($line = fgets($file)) !== false) {
+        $last = $line;
         if ((json_decode($line, true)['webhook_id'] ?? null) === $id) {
             return true;
         }
     }
     $line = json_encode(['webhook_id' => $id, 'body' => $body], JSON_INVALID_UTF8_SUBSTITUTE) . "\n";
+    if (substr($last, -1) !== "\n") {
+        $line = "\n" . $line; // ends the half line
+    }
     $ok = fwrite($file, $line) === strlen($line) && fflush($file);
     if (function_exists('fsync')) { // PHP 8.1
         $ok = $ok && fsync($file);

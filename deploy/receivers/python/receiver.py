@@ -22,13 +22,18 @@ path = os.environ.get("EVENTS_FILE", "events.jsonl")
 lock = threading.Lock()
 seen = set()  # of a receiver that runs for years: a table with a unique key
 if os.path.exists(path):
-    with open(path, encoding="utf-8") as f:
+    with open(path, encoding="utf-8", errors="replace") as f:
         for line in f:
             try:
                 seen.add(json.loads(line)["webhook_id"])
             except ValueError:
                 pass  # half a line, never answered
-out = open(path, "a", encoding="utf-8")
+out = open(path, "ab", buffering=0)
+if out.tell() > 0:
+    with open(path, "rb") as f:
+        f.seek(-1, os.SEEK_END)
+        if f.read(1) != b"\n":
+            out.write(b"\n")  # ends the half line
 
 
 def verified(headers, body):
@@ -50,8 +55,10 @@ def handle(ident, body):
     with lock:
         if ident in seen:
             return
-        out.write(json.dumps({"webhook_id": ident, "body": body.decode("utf-8", "replace")}) + "\n")
-        out.flush()
+        line = json.dumps({"webhook_id": ident, "body": body.decode("utf-8", "replace")}).encode() + b"\n"
+        if out.write(line) != len(line):
+            out.write(b"\n")  # ends the half line
+            raise OSError("the disk is full")
         os.fsync(out.fileno())
         seen.add(ident)
 
