@@ -87,6 +87,7 @@ type listener struct {
 	mu    sync.Mutex
 	out   io.Writer
 	store *os.File // nil when events are not stored
+	torn  bool     // the last line of store was written in part
 	seen  *recent
 	fault fault
 	stats listenStats
@@ -297,10 +298,22 @@ func (l *listener) keep(m *received) error {
 	if err != nil {
 		return err
 	}
-	if _, err := l.store.Write(append(b, '\n')); err != nil {
+	if err := appendLine(l.store, b, &l.torn); err != nil {
 		return fmt.Errorf("store the event: %w", err)
 	}
 	return l.store.Sync()
+}
+
+// appendLine writes a line. torn says that the last one was written in part: it
+// is ended first, so that the new one does not become part of it.
+func appendLine(w io.Writer, line []byte, torn *bool) error {
+	line = append(line, '\n')
+	if *torn {
+		line = append([]byte{'\n'}, line...)
+	}
+	n, err := w.Write(line)
+	*torn = err != nil && (n > 0 || *torn)
+	return err
 }
 
 // recent remembers the last so many identifiers.

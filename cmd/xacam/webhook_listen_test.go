@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -225,4 +226,33 @@ func TestWebhookListenUsage(t *testing.T) {
 	var out, errs bytes.Buffer
 	assert.Equal(t, exitOK, execute(ctx, []string{"webhook", "listen", "--listen", "127.0.0.1:0", "--secret", secret}, nil, &out, &errs), errs.String())
 	assert.Contains(t, errs.String(), "receiving on http://127.0.0.1:")
+}
+
+// fullDisk takes so many bytes, and no more.
+type fullDisk struct {
+	bytes.Buffer
+	room int
+}
+
+func (d *fullDisk) Write(p []byte) (int, error) {
+	n := min(len(p), d.room)
+	d.room -= n
+	d.Buffer.Write(p[:n])
+	if n < len(p) {
+		return n, io.ErrShortWrite
+	}
+	return n, nil
+}
+
+// TestAppendLine: what follows a line that was written in part is a line of its own.
+func TestAppendLine(t *testing.T) {
+	t.Parallel()
+	d, torn := &fullDisk{room: 5}, false
+	require.NoError(t, appendLine(d, []byte("one"), &torn))
+	require.Error(t, appendLine(d, []byte("two"), &torn))
+	require.Error(t, appendLine(d, []byte("two"), &torn), "nothing fits, and what is torn stays so")
+	d.room = 100
+	require.NoError(t, appendLine(d, []byte("two"), &torn))
+	require.NoError(t, appendLine(d, []byte("three"), &torn))
+	assert.Equal(t, "one\nt\ntwo\nthree\n", d.String())
 }
