@@ -116,7 +116,7 @@ func (v *Vault) publish(path string, public ed25519.PublicKey) error {
 	if key, err := ParsePublic(old); err == nil {
 		aside = filepath.Join(filepath.Dir(path), retiredName(key))
 	}
-	if err := os.Rename(path, aside); err != nil {
+	if err := os.Rename(path, aside); err != nil { //nolint:gosec // the name is made of a folder of ours and a key ID
 		return fmt.Errorf("keep the public key of before: %w", err)
 	}
 	return writeKey(path, text, 0o644)
