@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -84,18 +85,28 @@ func (s *Server) getEvidence(c *gin.Context) {
 	s.serveEvidence(c, ev.Evidence[i], c.Param("name"))
 }
 
-// serveEvidence answers a file of the media folder.
-func (s *Server) serveEvidence(c *gin.Context, ref events.EvidenceRef, name string) {
+// kept opens a file of the media folder, which the caller closes. After nil the
+// request has been answered.
+func (s *Server) kept(c *gin.Context, ref events.EvidenceRef) *os.File {
 	f, err := openEvidence(s.cfg.Media, ref)
 	if !ref.Gone.IsZero() || errors.Is(err, fs.ErrNotExist) {
 		if f != nil {
 			f.Close()
 		}
 		s.fail(c, &refusal{Status: http.StatusNotFound, Detail: "this file is no longer kept"})
-		return
+		return nil
 	}
 	if err != nil {
 		s.fail(c, err)
+		return nil
+	}
+	return f
+}
+
+// serveEvidence answers a file of the media folder.
+func (s *Server) serveEvidence(c *gin.Context, ref events.EvidenceRef, name string) {
+	f := s.kept(c, ref)
+	if f == nil {
 		return
 	}
 	defer f.Close()

@@ -4,13 +4,10 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
-	"io/fs"
 	"mime"
 	"net/http"
 	"net/url"
 	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -107,34 +104,15 @@ func (s *Server) getMedia(c *gin.Context) {
 		s.fail(c, &refusal{Status: http.StatusGone, Detail: "this link has expired; the event's evidence can be asked for by who may see it"})
 		return
 	}
-	f, err := openEvidence(s.cfg.Media, events.EvidenceRef{Path: file})
-	if errors.Is(err, fs.ErrNotExist) {
-		s.fail(c, &refusal{Status: http.StatusNotFound, Detail: "this file is no longer kept"})
-		return
-	}
-	if err != nil {
-		s.fail(c, err)
+	f := s.kept(c, events.EvidenceRef{Path: file})
+	if f == nil {
 		return
 	}
 	defer f.Close()
 	h := c.Writer.Header()
-	h.Set("Content-Type", mediaType(file))
+	h.Set("Content-Type", contentType(file))
 	h.Set("Cache-Control", "private, max-age=3600")
 	h.Set("Cross-Origin-Resource-Policy", "cross-origin") // the receiver shows it on its own pages
 	h.Set("Content-Disposition", mime.FormatMediaType("inline", map[string]string{"filename": path.Base(file)}))
 	http.ServeContent(&problemWriter{c: c, w: c.Writer}, c.Request, "", time.Time{}, f)
-}
-
-// mediaType names what evidence files are; anything else is only to be kept.
-func mediaType(file string) string {
-	switch filepath.Ext(file) {
-	case ".jpg", ".jpeg":
-		return "image/jpeg"
-	case ".mp4":
-		return "video/mp4"
-	case ".json":
-		return "application/json"
-	default:
-		return "application/octet-stream"
-	}
 }
