@@ -72,6 +72,11 @@ func (d *database) PruneDeliveries(ctx context.Context, before time.Time) (pgsto
 	return gated(d, func(s *pgstore.Store) (pgstore.Pruned, error) { return s.PruneDeliveries(ctx, before) })
 }
 
+// SweepEndpoints removes what deleted endpoints left.
+func (d *database) SweepEndpoints(ctx context.Context) (int64, error) {
+	return gated(d, func(s *pgstore.Store) (int64, error) { return s.SweepEndpoints(ctx) })
+}
+
 // Endpoint implements api.EndpointStore.
 func (d *database) Endpoint(ctx context.Context, name string) (outbox.Endpoint, error) {
 	return gated(d, func(s *pgstore.Store) (outbox.Endpoint, error) { return s.Endpoint(ctx, name) })

@@ -81,7 +81,7 @@ func (s *server) addDelivery(deliverer outbox.Deliverer) error {
 	if err != nil {
 		return err
 	}
-	changed := make(chan struct{}, 1)
+	changed, deleted := make(chan struct{}, 1), make(chan struct{}, 1)
 	s.app.Add("deliveries", stageDeliver, worker.Run)
 	s.app.Add("delivery watch", stageServe, func(ctx context.Context) error {
 		return s.db.Watch(ctx, pgstore.DeliveryChanges, worker.Wake)
@@ -89,9 +89,11 @@ func (s *server) addDelivery(deliverer outbox.Deliverer) error {
 	s.app.Add("endpoint watch", stageServe, func(ctx context.Context) error {
 		return s.db.Watch(ctx, pgstore.EndpointChanges, func() {
 			worker.Reload()
-			select {
-			case changed <- struct{}{}:
-			default: // one waits already
+			for _, c := range []chan struct{}{changed, deleted} {
+				select {
+				case c <- struct{}{}:
+				default: // one waits already
+				}
 			}
 		})
 	})
@@ -100,6 +102,10 @@ func (s *server) addDelivery(deliverer outbox.Deliverer) error {
 		return nil
 	})
 	s.app.Add("delivery log", stageServe, s.pruneDeliveries)
+	s.app.Add("endpoint removal", stageServe, func(ctx context.Context) error {
+		s.sweepEndpoints(ctx, deleted)
+		return nil
+	})
 	return nil
 }
 
@@ -204,6 +210,28 @@ func (s *server) followEndpoints(ctx context.Context, changed <-chan struct{}) {
 			}
 		}
 		known = now
+	}
+}
+
+// sweepEndpoints removes what deleted endpoints left, whenever one may have been
+// deleted; the watch calls at start and every few seconds too, so what a crash
+// or an outage interrupted goes on.
+func (s *server) sweepEndpoints(ctx context.Context, deleted <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-deleted:
+		}
+		n, err := s.db.SweepEndpoints(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && !errors.Is(err, events.ErrUnavailable):
+			s.log.WarnContext(ctx, "what a deleted endpoint left could not be removed", "err", err)
+		case n > 0:
+			s.log.InfoContext(ctx, "removed what a deleted endpoint left", "rows", n)
+		}
 	}
 }
 

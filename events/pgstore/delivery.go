@@ -61,7 +61,7 @@ func (s *Store) infos(ctx context.Context, attempted, tail string, args pgx.Stri
 func (s *Store) Deliveries(ctx context.Context, endpoint string, f outbox.DeliveryFilter) ([]outbox.DeliveryInfo, error) {
 	attempted := "list deliveries of " + endpoint
 	var one int
-	err := s.pool.QueryRow(ctx, "SELECT 1 FROM endpoint WHERE name = @name", pgx.StrictNamedArgs{"name": endpoint}).Scan(&one)
+	err := s.pool.QueryRow(ctx, "SELECT 1 FROM endpoint WHERE name = @name AND deleted_at IS NULL", pgx.StrictNamedArgs{"name": endpoint}).Scan(&one)
 	if errorsIsNoRows(err) {
 		err = events.ErrNotFound
 	}
@@ -99,7 +99,8 @@ func (s *Store) EventDeliveries(ctx context.Context, id string) ([]outbox.Delive
 	if err != nil {
 		return nil, nil //nolint:nilerr // nothing is about it
 	}
-	return s.infos(ctx, "list deliveries of event "+id, "WHERE m.event_id = @id ORDER BY d.sequence, d.endpoint LIMIT @limit",
+	return s.infos(ctx, "list deliveries of event "+id, `WHERE m.event_id = @id
+		AND EXISTS (SELECT FROM endpoint e WHERE e.name = d.endpoint AND e.deleted_at IS NULL) ORDER BY d.sequence, d.endpoint LIMIT @limit`,
 		pgx.StrictNamedArgs{"id": key, "limit": maxOfEvent})
 }
 

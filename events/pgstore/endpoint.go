@@ -58,7 +58,8 @@ type endpointRow struct {
 	unreadable error
 }
 
-// endpoints reads endpoints with their valid secrets, newest secret first.
+// endpoints reads endpoints that were not deleted, with their valid secrets,
+// newest secret first.
 func (s *Store) endpoints(ctx context.Context, q querier, where string, args pgx.StrictNamedArgs) ([]endpointRow, error) {
 	rows, err := q.Query(ctx, `
 		SELECT e.name, e.spec, e.version, e.enabled, e.disabled_why, e.failures, e.failing_since, e.retry_at,
@@ -66,7 +67,7 @@ func (s *Store) endpoints(ctx context.Context, q querier, where string, args pgx
 			coalesce(jsonb_agg(jsonb_build_object('id', k.id, 'scheme', k.scheme, 'sealed', encode(k.sealed, 'base64'), 'public', k.public,
 				'created', k.created_at, 'expires', k.expires_at) ORDER BY k.created_at DESC, k.id) FILTER (WHERE k.id IS NOT NULL), '[]') AS secrets
 		FROM endpoint e LEFT JOIN endpoint_secret k ON k.endpoint = e.name AND (k.expires_at IS NULL OR k.expires_at > now())
-		`+where+" GROUP BY e.name ORDER BY e.name", args)
+		WHERE e.deleted_at IS NULL AND `+where+" GROUP BY e.name ORDER BY e.name", args)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +133,7 @@ func (s *Store) Endpoint(ctx context.Context, name string) (outbox.Endpoint, err
 }
 
 func (s *Store) endpoint(ctx context.Context, q querier, name string) (outbox.Endpoint, error) {
-	found, err := s.endpoints(ctx, q, "WHERE e.name = @name", pgx.StrictNamedArgs{"name": name})
+	found, err := s.endpoints(ctx, q, "e.name = @name", pgx.StrictNamedArgs{"name": name})
 	if err == nil && len(found) == 0 {
 		err = events.ErrNotFound
 	}
@@ -146,6 +147,9 @@ func (s *Store) endpoint(ctx context.Context, q querier, name string) (outbox.En
 // schemes, but for those that e.Secrets gives. An error wraps events.ErrConflict
 // when there is one of that name, and joins *events.FieldError for each problem.
 func (s *Store) CreateEndpoint(ctx context.Context, e outbox.Endpoint, act outbox.Act) (outbox.Stored, error) {
+	if err := s.makeRoom(ctx, e.Name); err != nil {
+		return outbox.Stored{}, classify("endpoint.create "+e.Name, err)
+	}
 	return s.changeEndpoint(ctx, e.Name, act, "endpoint.create", requestOf(&e), func(ctx context.Context, tx pgx.Tx) (outbox.Stored, error) {
 		st, err := s.putEndpoint(ctx, tx, e, act)
 		if err == nil && !st.Created {
@@ -179,34 +183,36 @@ func requestOf(e *outbox.Endpoint) any {
 }
 
 // ReplaceEndpoints stores all of the endpoints or, after an error, none; with
-// prune it deletes every other one and returns their names. Secrets that are
-// given and not there yet are added, the others stay.
+// prune it deletes every other one, as DeleteEndpoint does, and returns their
+// names. Secrets that are given and not there yet are added, the others stay.
 func (s *Store) ReplaceEndpoints(ctx context.Context, list []outbox.Endpoint, prune bool, act outbox.Act) (stored []outbox.Stored, deleted []string, err error) {
 	list = slices.SortedFunc(slices.Values(list), func(a, b outbox.Endpoint) int { return strings.Compare(a.Name, b.Name) })
+	keep := make([]string, len(list))
+	for i := range list {
+		keep[i] = list[i].Name
+	}
+	const attempted = "store endpoints"
+	if err := s.makeRoom(ctx, keep...); err != nil {
+		return nil, nil, classify(attempted, err)
+	}
 	err = s.transact(ctx, func(tx pgx.Tx) error {
 		stored, deleted = nil, nil
 		if err := lockAudit(ctx, tx); err != nil {
 			return err
 		}
-		keep := []string{}
 		for _, e := range list {
 			st, err := s.putEndpoint(ctx, tx, e, act)
 			if err != nil {
 				return fmt.Errorf("endpoint %s: %w", e.Name, err)
 			}
-			stored, keep = append(stored, st), append(keep, e.Name)
+			stored = append(stored, st)
 		}
 		if !prune {
 			return nil
 		}
-		rows, err := tx.Query(ctx, "DELETE FROM endpoint WHERE name <> ALL (@keep) RETURNING name", pgx.StrictNamedArgs{"keep": keep})
-		if err != nil {
+		if deleted, err = markDeleted(ctx, tx, "name <> ALL (@keep)", pgx.StrictNamedArgs{"keep": keep}); err != nil {
 			return err
 		}
-		if deleted, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
-			return err
-		}
-		slices.Sort(deleted)
 		for _, name := range deleted {
 			if err := s.auditIn(ctx, tx, change{by: act.By, action: "endpoint.delete", endpoint: name}); err != nil {
 				return err
@@ -215,7 +221,7 @@ func (s *Store) ReplaceEndpoints(ctx context.Context, list []outbox.Endpoint, pr
 		return notifyEndpoints(ctx, tx)
 	})
 	if err != nil {
-		return nil, nil, classify("store endpoints", err)
+		return nil, nil, classify(attempted, err)
 	}
 	return stored, deleted, nil
 }
@@ -232,6 +238,9 @@ func (s *Store) putEndpoint(ctx context.Context, tx pgx.Tx, e outbox.Endpoint, a
 	}
 	// Two writers of one name come one after the other, also where it is new.
 	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('xacam endpoint ' || @name, 0))", pgx.StrictNamedArgs{"name": e.Name}); err != nil {
+		return outbox.Stored{}, err
+	}
+	if err := notLeft(ctx, tx, e.Name); err != nil {
 		return outbox.Stored{}, err
 	}
 	old, err := s.endpoint(ctx, tx, e.Name)
@@ -299,6 +308,8 @@ func settings(e *outbox.Endpoint) map[string]string {
 	}
 }
 
+// writeEndpoint stores an endpoint. The epochs of a new one begin at its time, so
+// that nobody who still delivers to an older one of the name has one of them.
 func (s *Store) writeEndpoint(ctx context.Context, tx pgx.Tx, e *outbox.Endpoint) error {
 	spec := endpointSpec{
 		URL: e.URL, Format: e.Format, Filter: filterJSON(e.Filter), Signing: e.Signing, AllowCIDRs: e.AllowCIDRs, CA: e.CA,
@@ -313,8 +324,8 @@ func (s *Store) writeEndpoint(ctx context.Context, tx pgx.Tx, e *outbox.Endpoint
 		return &refusedError{err.Error()}
 	}
 	_, err = tx.Exec(ctx, `
-		INSERT INTO endpoint (name, spec, version, enabled, disabled_why)
-		VALUES (@name, @spec::jsonb, 1, @enabled, CASE WHEN @enabled THEN '' ELSE 'admin' END)
+		INSERT INTO endpoint (name, spec, version, enabled, disabled_why, lease_epoch)
+		VALUES (@name, @spec::jsonb, 1, @enabled, CASE WHEN @enabled THEN '' ELSE 'admin' END, extract(epoch FROM clock_timestamp()) * 1000000)
 		ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, enabled = excluded.enabled, version = endpoint.version + 1, updated_at = now(),
 			retry_at = NULL, disabled_why = CASE WHEN excluded.enabled OR endpoint.enabled THEN excluded.disabled_why ELSE endpoint.disabled_why END`,
 		pgx.StrictNamedArgs{"name": e.Name, "spec": string(text), "enabled": e.Enabled})

@@ -149,39 +149,6 @@ func (s *Store) changeEndpoint(
 	return st, classify(action+" "+name, err)
 }
 
-// DeleteEndpoint removes an endpoint, its secrets and what waits for it. The
-// log of attempts stays.
-func (s *Store) DeleteEndpoint(ctx context.Context, name string, act outbox.Act) error {
-	return classify("delete endpoint "+name, s.transact(ctx, func(tx pgx.Tx) error {
-		if err := lockAudit(ctx, tx); err != nil {
-			return err
-		}
-		tag, err := tx.Exec(ctx, "DELETE FROM endpoint WHERE name = @name AND (@version::int = 0 OR version = @version::int)",
-			pgx.StrictNamedArgs{"name": name, "version": act.Version})
-		if err != nil {
-			return err
-		}
-		if tag.RowsAffected() == 0 {
-			return missingOrOther(ctx, tx, name)
-		}
-		return errors.Join(s.auditIn(ctx, tx, change{by: act.By, action: "endpoint.delete", endpoint: name, key: act.Key}), notifyEndpoints(ctx, tx))
-	}))
-}
-
-// missingOrOther says why no row matched: there is none, or one of another
-// version.
-func missingOrOther(ctx context.Context, tx pgx.Tx, name string) error {
-	var version int
-	err := tx.QueryRow(ctx, "SELECT version FROM endpoint WHERE name = @name", pgx.StrictNamedArgs{"name": name}).Scan(&version)
-	if errorsIsNoRows(err) {
-		return events.ErrNotFound
-	}
-	if err != nil {
-		return err
-	}
-	return fmt.Errorf("its version is %d now: %w", version, events.ErrConflict)
-}
-
 // EnableEndpoint makes an endpoint that was disabled, by a person or by its own
 // 410, take deliveries again, those that have waited first. What happened
 // meanwhile was not queued for it; a replay of what is missing brings it.
@@ -189,7 +156,7 @@ func (s *Store) EnableEndpoint(ctx context.Context, name string, act outbox.Act)
 	return s.changeEndpoint(ctx, name, act, "endpoint.enable", nil, func(ctx context.Context, tx pgx.Tx) (st outbox.Stored, err error) {
 		tag, err := tx.Exec(ctx, `
 			UPDATE endpoint SET enabled = true, disabled_why = '', retry_at = NULL, version = version + 1, updated_at = now()
-			WHERE name = @name AND NOT enabled AND (@version::int = 0 OR version = @version::int)`,
+			WHERE name = @name AND deleted_at IS NULL AND NOT enabled AND (@version::int = 0 OR version = @version::int)`,
 			pgx.StrictNamedArgs{"name": name, "version": act.Version})
 		if err != nil {
 			return st, err

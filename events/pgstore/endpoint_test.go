@@ -72,10 +72,6 @@ func TestEndpointRoundTrip(t *testing.T) {
 	}
 	require.NotErrorIs(t, err, events.ErrUnavailable)
 	assert.NotContains(t, err.Error(), "u:p")
-
-	require.ErrorIs(t, s.DeleteEndpoint(ctx, "ioc", outbox.Act{By: "Lan", Version: 1}), events.ErrConflict)
-	require.NoError(t, s.DeleteEndpoint(ctx, "ioc", outbox.Act{By: "Lan", Version: 2}))
-	require.ErrorIs(t, s.DeleteEndpoint(ctx, "ioc", by), events.ErrNotFound)
 }
 
 func TestSecretRotation(t *testing.T) {

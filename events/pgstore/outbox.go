@@ -24,10 +24,10 @@ func (s *Store) Lease(ctx context.Context, endpoint, owner string, ttl time.Dura
 	err := s.pool.QueryRow(ctx, `
 		WITH taken AS (
 			UPDATE endpoint SET lease_owner = @owner, lease_until = clock_timestamp() + @ttl::interval, lease_epoch = lease_epoch + 1
-			WHERE name = @name AND (lease_owner IN ('', @owner) OR lease_until IS NULL OR lease_until < clock_timestamp())
+			WHERE name = @name AND deleted_at IS NULL AND (lease_owner IN ('', @owner) OR lease_until IS NULL OR lease_until < clock_timestamp())
 			RETURNING lease_epoch
 		)
-		SELECT (SELECT lease_epoch FROM taken) FROM endpoint WHERE name = @name`,
+		SELECT (SELECT lease_epoch FROM taken) FROM endpoint WHERE name = @name AND deleted_at IS NULL`,
 		pgx.StrictNamedArgs{"name": endpoint, "owner": owner, "ttl": ttl}).Scan(&epoch)
 	switch {
 	case errorsIsNoRows(err):
@@ -39,6 +39,9 @@ func (s *Store) Lease(ctx context.Context, endpoint, owner string, ttl time.Dura
 	}
 	return *epoch, nil
 }
+
+// notDeleted keeps what a deleted endpoint left from being delivered.
+const notDeleted = " AND EXISTS (SELECT FROM endpoint WHERE name = @endpoint AND deleted_at IS NULL)"
 
 // deliveryRow is a delivery with its message.
 type deliveryRow struct {
@@ -79,14 +82,14 @@ func (s *Store) deliveries(ctx context.Context, attempted, tail string, args pgx
 // Pending implements outbox.Queue. The limit is brought into 1 to 500.
 func (s *Store) Pending(ctx context.Context, endpoint string, lane outbox.Lane, after int64, limit int) ([]outbox.Delivery, error) {
 	return s.deliveries(ctx, "read deliveries of "+endpoint,
-		"WHERE d.endpoint = @endpoint AND d.lane = @lane AND d.state = 'pending' AND d.sequence > @after ORDER BY d.sequence LIMIT @limit",
+		"WHERE d.endpoint = @endpoint AND d.lane = @lane AND d.state = 'pending' AND d.sequence > @after"+notDeleted+" ORDER BY d.sequence LIMIT @limit",
 		pgx.StrictNamedArgs{"endpoint": endpoint, "lane": int(lane), "after": after, "limit": min(max(limit, 1), maxPage)})
 }
 
 // Parked implements outbox.Queue. The limit is brought into 1 to 500.
 func (s *Store) Parked(ctx context.Context, endpoint string, now time.Time, limit int) ([]outbox.Delivery, error) {
 	return s.deliveries(ctx, "read parked deliveries of "+endpoint,
-		"WHERE d.endpoint = @endpoint AND d.state = 'parked' AND d.next_at <= @now ORDER BY d.next_at, d.sequence LIMIT @limit",
+		"WHERE d.endpoint = @endpoint AND d.state = 'parked' AND d.next_at <= @now"+notDeleted+" ORDER BY d.next_at, d.sequence LIMIT @limit",
 		pgx.StrictNamedArgs{"endpoint": endpoint, "now": now, "limit": min(max(limit, 1), maxPage)})
 }
 
@@ -263,7 +266,7 @@ func (r settled) queue(b *pgx.Batch, endpoint string) {
 // Endpoints implements outbox.Queue. An endpoint whose secrets cannot be opened
 // comes disabled, with the reason: the others go on.
 func (s *Store) Endpoints(ctx context.Context) ([]outbox.Endpoint, error) {
-	found, err := s.endpoints(ctx, s.pool, "", pgx.StrictNamedArgs{})
+	found, err := s.endpoints(ctx, s.pool, "true", pgx.StrictNamedArgs{})
 	if err != nil {
 		return nil, classify("read endpoints", err)
 	}
