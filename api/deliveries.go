@@ -24,7 +24,10 @@ type DeliveryStore interface {
 	EventDeliveries(ctx context.Context, id string) ([]outbox.DeliveryInfo, error)
 	DeliveryCounts(ctx context.Context, endpoint string) (map[outbox.DeliveryState]int64, error)
 	Attempts(ctx context.Context, f outbox.AttemptFilter) ([]outbox.Attempt, error)
-	LogAttempt(ctx context.Context, a outbox.Attempt) error
+	// BeginTest returns an endpoint to be tested, or the attempt of the same request
+	// before, and LogAttempt remembers what was sent.
+	BeginTest(ctx context.Context, endpoint string, act outbox.Act) (e outbox.Endpoint, before *outbox.Attempt, err error)
+	LogAttempt(ctx context.Context, a outbox.Attempt, act outbox.Act) (outbox.Attempt, error)
 	Replay(ctx context.Context, endpoint string, r outbox.Replay, act outbox.Act) (outbox.ReplayResult, error)
 }
 
@@ -281,8 +284,9 @@ func (s *Server) testEndpoint(c *gin.Context) {
 		By string `json:"by"`
 	}
 	err := readJSON(c.Request, &in)
+	var act outbox.Act
 	if err == nil {
-		err = checkBy(in.By)
+		act, err = s.actor(c, in.By)
 	}
 	if err == nil && s.cfg.TestEndpoint == nil {
 		err = &refusal{Status: http.StatusNotFound, Detail: "this server delivers nothing"}
@@ -293,9 +297,13 @@ func (s *Server) testEndpoint(c *gin.Context) {
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), outbox.MaxTimeout+testGrace)
 	defer cancel()
-	e, err := s.cfg.Endpoints.Endpoint(ctx, c.Param("name"))
+	e, before, err := s.cfg.Deliveries.BeginTest(ctx, c.Param("name"), act)
 	if err != nil {
 		s.fail(c, err)
+		return
+	}
+	if before != nil {
+		s.writeJSON(c, http.StatusOK, s.attemptJSON(before))
 		return
 	}
 	id := fmt.Sprintf("test-%s-%d", e.Name, s.cfg.Now().UnixMicro())
@@ -306,7 +314,7 @@ func (s *Server) testEndpoint(c *gin.Context) {
 	// Also when the client has gone: what was sent stays known.
 	logging, stop := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.RequestTimeout)
 	defer stop()
-	if err := s.cfg.Deliveries.LogAttempt(logging, a); err != nil {
+	if a, err = s.cfg.Deliveries.LogAttempt(logging, a, act); err != nil {
 		s.fail(c, err)
 		return
 	}

@@ -30,8 +30,9 @@ type FeedStore interface {
 	// UseFeedKey returns the key with a hash, unless it has expired.
 	UseFeedKey(ctx context.Context, hash [sha256.Size]byte) (outbox.FeedKey, error)
 	FeedKeys(ctx context.Context) ([]outbox.FeedKey, error)
-	CreateFeedKey(ctx context.Context, by string, k outbox.FeedKey) error
-	RevokeFeedKey(ctx context.Context, by, name string) error
+	// CreateFeedKey stores a key; repeated says that the same request did so before.
+	CreateFeedKey(ctx context.Context, k outbox.FeedKey, act outbox.Act) (made outbox.FeedKey, repeated bool, err error)
+	RevokeFeedKey(ctx context.Context, name string, act outbox.Act) error
 }
 
 // Limits of the feed.

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -55,10 +54,8 @@ func (s *Server) createFeedKey(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	errs := []error{err}
-	if !isName(by) {
-		errs = append(errs, &events.FieldError{Field: "by", Reason: "is required: who does this, 1 to 100 printable characters"})
-	}
+	act, aerr := s.actor(c, by)
+	errs := []error{err, aerr}
 	k.Filter = outbox.Filter(filter)
 	if expires != nil {
 		if k.Expires = expires.UTC(); !k.Expires.After(k.Created) {
@@ -71,14 +68,17 @@ func (s *Server) createFeedKey(c *gin.Context) {
 	}
 	secret := outbox.NewFeedSecret()
 	k.Hash, _ = outbox.HashFeedSecret(secret)
-	ctx, cancel := context.WithTimeout(c.Request.Context(), s.cfg.RequestTimeout)
+	ctx, cancel := s.request(c)
 	defer cancel()
-	if err := s.cfg.Feed.CreateFeedKey(ctx, by, k); err != nil {
+	made, repeated, err := s.cfg.Feed.CreateFeedKey(ctx, k, act)
+	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	out := s.feedKeyJSON(&k)
-	out.Key = secret
+	out := s.feedKeyJSON(&made)
+	if !repeated { // else the key was shown before, and is not known any more
+		out.Key = secret
+	}
 	s.writeJSON(c, http.StatusCreated, out)
 }
 
@@ -87,7 +87,7 @@ func (s *Server) listFeedKeys(c *gin.Context) {
 	if !s.hasFeed(c) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), s.cfg.RequestTimeout)
+	ctx, cancel := s.request(c)
 	defer cancel()
 	found, err := s.cfg.Feed.FeedKeys(ctx)
 	if err != nil {
@@ -115,8 +115,9 @@ func (s *Server) revokeFeedKey(c *gin.Context) {
 		by = v
 		return ""
 	})
-	if err == nil && !isName(by) {
-		err = &events.FieldError{Field: "by", Reason: "is required: who does this, 1 to 100 printable characters"}
+	act, aerr := s.actor(c, by)
+	if err == nil {
+		err = aerr
 	}
 	name := c.Param("name")
 	if err == nil && !isName(name) {
@@ -126,9 +127,9 @@ func (s *Server) revokeFeedKey(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), s.cfg.RequestTimeout)
+	ctx, cancel := s.request(c)
 	defer cancel()
-	if err := s.cfg.Feed.RevokeFeedKey(ctx, by, name); err != nil {
+	if err := s.cfg.Feed.RevokeFeedKey(ctx, name, act); err != nil {
 		s.fail(c, err)
 		return
 	}

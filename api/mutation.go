@@ -53,13 +53,16 @@ func checkBy(by string) error {
 	return nil
 }
 
+// maxKeyRunes bounds the name of a request.
+const maxKeyRunes = 200
+
 // idempotencyKey returns the request's own name, "" for none.
 func idempotencyKey(c *gin.Context) (string, error) {
 	key := c.GetHeader("Idempotency-Key")
-	if key == "" || isName(key) {
+	if key == "" || isLine(key, maxKeyRunes) {
 		return key, nil
 	}
-	return "", &events.FieldError{Field: "Idempotency-Key", Reason: fmt.Sprintf("must be 1 to %d printable characters", maxNameRunes)}
+	return "", &events.FieldError{Field: "Idempotency-Key", Reason: fmt.Sprintf("must be 1 to %d printable characters", maxKeyRunes)}
 }
 
 // checkOrigin refuses changes that a page of another site sends: browsers say

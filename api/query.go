@@ -151,8 +151,11 @@ func oneOf[T ~string](values []string, allowed []T, what string) ([]T, string) {
 
 // isName reports whether s can be a stored name. The database takes neither
 // invalid UTF-8 nor NUL.
-func isName(s string) bool {
-	return s != "" && utf8.ValidString(s) && utf8.RuneCountInString(s) <= maxNameRunes &&
+func isName(s string) bool { return isLine(s, maxNameRunes) }
+
+// isLine is isName of at most so many characters.
+func isLine(s string, runes int) bool {
+	return s != "" && utf8.ValidString(s) && utf8.RuneCountInString(s) <= runes &&
 		!strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 

@@ -66,7 +66,8 @@ func (s *Server) act(action events.Action) gin.HandlerFunc {
 
 // parseAction reads an action, and everything that is wrong with it.
 func parseAction(c *gin.Context, action events.Action) (events.WorkflowRequest, error) {
-	r := events.WorkflowRequest{Action: action, Key: c.GetHeader("Idempotency-Key")}
+	key, keyErr := idempotencyKey(c)
+	r := events.WorkflowRequest{Action: action, Key: key}
 	id, reason := parseID(c.Param("id"))
 	if reason != "" {
 		return r, &events.FieldError{Field: "id", Reason: reason}
@@ -85,9 +86,9 @@ func parseAction(c *gin.Context, action events.Action) (events.WorkflowRequest, 
 		if _, fine := errors.AsType[*events.FieldError](err); !fine {
 			return r, err
 		}
-		return r, errors.Join(err, r.Check())
+		return r, errors.Join(err, r.Check(), keyErr)
 	}
-	return r, r.Check()
+	return r, errors.Join(r.Check(), keyErr)
 }
 
 // momentJSON is the wire form of a line of a history.

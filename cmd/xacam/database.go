@@ -259,19 +259,16 @@ func (d *database) FeedKeys(ctx context.Context) ([]outbox.FeedKey, error) {
 }
 
 // CreateFeedKey implements api.FeedStore.
-func (d *database) CreateFeedKey(ctx context.Context, by string, k outbox.FeedKey) error {
+func (d *database) CreateFeedKey(ctx context.Context, k outbox.FeedKey, act outbox.Act) (made outbox.FeedKey, repeated bool, err error) {
 	if err := d.gate(); err != nil {
-		return err
+		return k, false, err
 	}
-	return d.store.CreateFeedKey(ctx, by, k)
+	return d.store.CreateFeedKey(ctx, k, act)
 }
 
 // RevokeFeedKey implements api.FeedStore.
-func (d *database) RevokeFeedKey(ctx context.Context, by, name string) error {
-	if err := d.gate(); err != nil {
-		return err
-	}
-	return d.store.RevokeFeedKey(ctx, by, name)
+func (d *database) RevokeFeedKey(ctx context.Context, name string, act outbox.Act) error {
+	return gatedErr(d, func(s *pgstore.Store) error { return s.RevokeFeedKey(ctx, name, act) })
 }
 
 // Watch calls wake soon after changes of a topic, once the schema is there,

@@ -136,9 +136,17 @@ func (d *database) Attempts(ctx context.Context, f outbox.AttemptFilter) ([]outb
 	return gated(d, func(s *pgstore.Store) ([]outbox.Attempt, error) { return s.Attempts(ctx, f) })
 }
 
+// BeginTest implements api.DeliveryStore.
+func (d *database) BeginTest(ctx context.Context, endpoint string, act outbox.Act) (e outbox.Endpoint, before *outbox.Attempt, err error) {
+	if err := d.gate(); err != nil {
+		return e, nil, err
+	}
+	return d.store.BeginTest(ctx, endpoint, act)
+}
+
 // LogAttempt implements api.DeliveryStore.
-func (d *database) LogAttempt(ctx context.Context, a outbox.Attempt) error {
-	return gatedErr(d, func(s *pgstore.Store) error { return s.LogAttempt(ctx, a) })
+func (d *database) LogAttempt(ctx context.Context, a outbox.Attempt, act outbox.Act) (outbox.Attempt, error) {
+	return gated(d, func(s *pgstore.Store) (outbox.Attempt, error) { return s.LogAttempt(ctx, a, act) })
 }
 
 // Replay implements api.DeliveryStore.

@@ -14,10 +14,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/outbox"
 )
 
 // happened returns the n-th event, which no camera saw.
@@ -134,4 +136,18 @@ func TestDelivery(t *testing.T) {
 	s.spool.Submit(events.Change{Event: after})
 	within(t, 10*time.Second, "deliveries after a restart", func() bool { return ids()[len(ids())-1] == after.ID+"-raised" })
 	t.Logf("after a restart: %s", time.Since(began).Round(time.Millisecond))
+
+	// What a deleted endpoint leaves is removed without being asked for.
+	require.NoError(t, s.db.DeleteEndpoint(t.Context(), "tinh", outbox.Act{By: "Lan"}))
+	within(t, 15*time.Second, "the removal", func() bool { return rows(t, db, "endpoint")+rows(t, db, "delivery")+rows(t, db, "attempt") == 0 })
+}
+
+// rows counts those of a table.
+func rows(t *testing.T, db testDatabase, table string) (n int64) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), db.dsn)
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	require.NoError(t, conn.QueryRow(t.Context(), "SELECT count(*) FROM "+pgx.Identifier{table}.Sanitize()).Scan(&n))
+	return n
 }

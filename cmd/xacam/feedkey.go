@@ -60,7 +60,7 @@ func newFeedKeyCreateCommand() *cobra.Command {
 			secret := outbox.NewFeedSecret()
 			k.Hash, _ = outbox.HashFeedSecret(secret)
 			return withKeys(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store, _ *vault.Vault) error {
-				if err := s.CreateFeedKey(ctx, by, k); err != nil {
+				if _, _, err := s.CreateFeedKey(ctx, k, outbox.Act{By: by}); err != nil {
 					return err
 				}
 				fmt.Fprintln(cmd.ErrOrStderr(), "the key, which cannot be shown again; send it as Authorization: Bearer KEY to /api/v1/feed")
@@ -151,7 +151,7 @@ func newFeedKeyRevokeCommand() *cobra.Command {
 				return err
 			}
 			return withKeys(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store, _ *vault.Vault) error {
-				err := s.RevokeFeedKey(ctx, by, args[0])
+				err := s.RevokeFeedKey(ctx, args[0], outbox.Act{By: by})
 				if errors.Is(err, events.ErrNotFound) {
 					return fmt.Errorf("there is no feed key %q; xacam feed-key list shows them", args[0])
 				}

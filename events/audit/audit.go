@@ -82,7 +82,7 @@ func (e *Entry) Sum() Hash { return sha256.Sum256(e.Canonical()) }
 // Limits of an entry.
 const (
 	maxName   = 200 // characters of actor, action, subject
-	maxKey    = 200 // bytes of an idempotency key
+	maxKey    = 200 // characters of an idempotency key
 	maxDetail = 64 << 10
 )
 
@@ -94,7 +94,7 @@ func (e *Entry) Check() error {
 			return &events.FieldError{Field: f.name, Reason: fmt.Sprintf("must be 1 to %d printable characters", maxName)}
 		}
 	}
-	if len(e.Key) > maxKey || !clean(e.Key) {
+	if utf8.RuneCountInString(e.Key) > maxKey || !clean(e.Key) {
 		return &events.FieldError{Field: "Idempotency-Key", Reason: fmt.Sprintf("must be at most %d printable characters", maxKey)}
 	}
 	if len(e.Detail) > maxDetail || !strings.HasPrefix(e.Detail, "{") || !json.Valid([]byte(e.Detail)) {

@@ -81,11 +81,64 @@ func queueAttempts(b *pgx.Batch, attempts []outbox.Attempt) {
 		})
 }
 
-// LogAttempt adds one attempt that belongs to no settlement, such as a test.
-func (s *Store) LogAttempt(ctx context.Context, a outbox.Attempt) error {
-	b := &pgx.Batch{}
-	queueAttempts(b, []outbox.Attempt{a})
-	return classify("log an attempt", s.pool.SendBatch(ctx, b).Close())
+// testAction names a test in what is remembered of requests; it changes nothing,
+// so the audit chain has no entry of it.
+const testAction = "endpoint.test"
+
+// BeginTest returns an endpoint that is to be tested. When the request was
+// answered before, before is the attempt of then, and nothing may be sent. While
+// another one with its key is on the way, an error wraps events.ErrConflict. What
+// was sent is to be given to LogAttempt with the same act; without that the key
+// is free again after some minutes.
+func (s *Store) BeginTest(ctx context.Context, name string, act outbox.Act) (e outbox.Endpoint, before *outbox.Attempt, err error) {
+	attempted := "test endpoint " + name
+	if e, err = s.endpoint(ctx, s.pool, name); err != nil {
+		return e, nil, classify(attempted, err)
+	}
+	var done int64
+	var repeated bool
+	err = s.transact(ctx, func(tx pgx.Tx) error {
+		repeated, err = claim(ctx, tx, requestOf(testAction, name, act, nil), &done)
+		return err
+	})
+	if err == nil && repeated {
+		before, err = s.attempt(ctx, s.pool, done)
+	}
+	return e, before, classify(attempted, err)
+}
+
+// LogAttempt adds one attempt that belongs to no settlement, such as a test, and
+// returns it with its number. It is the answer to the request of act.
+func (s *Store) LogAttempt(ctx context.Context, a outbox.Attempt, act outbox.Act) (logged outbox.Attempt, err error) {
+	err = s.transact(ctx, func(tx pgx.Tx) error {
+		b := &pgx.Batch{}
+		queueAttempts(b, []outbox.Attempt{a})
+		var id int64
+		b.Queue("SELECT lastval()").QueryRow(func(row pgx.Row) error { return row.Scan(&id) })
+		if err := tx.SendBatch(ctx, b).Close(); err != nil {
+			return err
+		}
+		found, err := s.attempt(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		logged = *found
+		return conclude(ctx, tx, requestOf(testAction, a.Endpoint, act, nil), id)
+	})
+	return logged, classify("log an attempt", err)
+}
+
+func (s *Store) attempt(ctx context.Context, q querier, id int64) (*outbox.Attempt, error) {
+	rows, err := q.Query(ctx, "SELECT * FROM attempt WHERE id = @id", pgx.StrictNamedArgs{"id": id})
+	if err != nil {
+		return nil, err
+	}
+	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[attemptRow])
+	if errorsIsNoRows(err) {
+		err = events.ErrNotFound
+	}
+	a := row.attempt()
+	return &a, err
 }
 
 // attemptRow is a row of attempt.

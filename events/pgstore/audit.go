@@ -15,35 +15,33 @@ import (
 	"github.com/xacam/xacam/events/audit"
 )
 
-// Rows that serialise writers are locked in this order, in every transaction
-// that needs more than one of them, so that no two wait for each other:
+// What serialises writers is locked in this order, in every transaction that
+// needs more than one of them, so that no two wait for each other:
 //
-//  1. manifest_head  (Seal)
-//  2. event_sequence (lockSequence, lockAndLook)
-//  3. audit_head     (appendAudit)
-//  4. rows of event, case_hold, endpoint, feed_key …
+//  1. the key of a request (once)
+//  2. manifest_head  (Seal)
+//  3. audit_head     (lockAudit, lockSubject, appendAudit)
+//  4. event_sequence (lockSubject, lockAndLook)
+//  5. rows of event, case_hold, endpoint, delivery, feed_key …
 //
-// What comes later may be left out, but never be taken before.
+// What comes later may be left out, but never be taken before. Only what people
+// do takes audit_head, and it does so before event_sequence: so a commit, which
+// cameras wait for, never waits for one of them that takes long.
 
 var errNoSigner = errors.New("there is no key to sign the audit chain with")
 
 // appendAudit adds an entry in a transaction of the caller's, at the time of the
 // database, and fills it in. Other writers wait until that transaction ends, so
-// numbers have no gaps; call it late.
-//
-// When e.Key was used before, nothing is added: e becomes the entry of that
-// time and repeated is true, if actor, action, subject and the request in the
-// detail are the same. Else the error is a *events.FieldError.
-func (s *Store) appendAudit(ctx context.Context, tx pgx.Tx, e *audit.Entry) (repeated bool, err error) {
+// numbers have no gaps.
+func (s *Store) appendAudit(ctx context.Context, tx pgx.Tx, e *audit.Entry) error {
 	if s.cfg.Signer == nil {
-		return false, errNoSigner
+		return errNoSigner
 	}
 	if err := e.Check(); err != nil {
-		return false, err
+		return err
 	}
 	var head audit.Head
 	var at time.Time
-	var before []audit.Entry
 	b := &pgx.Batch{}
 	b.Queue("SELECT number, hash FROM audit_head FOR UPDATE").QueryRow(func(row pgx.Row) error {
 		var hash []byte
@@ -52,26 +50,13 @@ func (s *Store) appendAudit(ctx context.Context, tx pgx.Tx, e *audit.Entry) (rep
 		return err
 	})
 	b.Queue("SELECT clock_timestamp()").QueryRow(func(row pgx.Row) error { return row.Scan(&at) })
-	if e.Key != "" { // looked up after the wait for the lock
-		b.Queue(selectAudit+" WHERE a.idempotency_key = @key", pgx.StrictNamedArgs{"key": e.Key}).Query(func(rows pgx.Rows) error {
-			before, err = collectAudit(rows)
-			return err
-		})
-	}
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
-		return false, err
-	}
-	if len(before) > 0 {
-		if err := sameRequest(&before[0], e); err != nil {
-			return false, err
-		}
-		*e = before[0]
-		return true, nil
+		return err
 	}
 	if e.At.IsZero() {
 		e.At = at
 	}
-	return false, s.writeAudit(ctx, tx, audit.Append(head, e, s.cfg.Signer), e)
+	return s.writeAudit(ctx, tx, audit.Append(head, e, s.cfg.Signer), e)
 }
 
 func (s *Store) writeAudit(ctx context.Context, tx pgx.Tx, head audit.Head, e *audit.Entry) error {
@@ -95,29 +80,6 @@ func (s *Store) writeAudit(ctx context.Context, tx pgx.Tx, head audit.Head, e *a
 	return tx.SendBatch(ctx, b).Close()
 }
 
-// sameRequest returns what tells a repeated request from the first one with its
-// key.
-func sameRequest(first, again *audit.Entry) error {
-	if first.Actor == again.Actor && first.Action == again.Action && first.Subject == again.Subject &&
-		request(first.Detail) == request(again.Detail) {
-		return nil
-	}
-	return &events.FieldError{
-		Field: "Idempotency-Key", Reason: fmt.Sprintf("was used for another request, %s of %s by %s; a new request needs a new key",
-			first.Action, first.Subject, first.Actor),
-	}
-}
-
-// request returns the part of a detail that was asked for: its field request,
-// or all of it.
-func request(detail string) string {
-	var d struct{ Request json.RawMessage }
-	if json.Unmarshal([]byte(detail), &d) == nil && len(d.Request) > 0 {
-		return string(d.Request)
-	}
-	return detail
-}
-
 // Append adds an entry to the audit chain in a transaction of its own. eventID
 // may be "". The error is a *events.FieldError for what cannot be written.
 func (s *Store) Append(ctx context.Context, actor, action, subject, eventID string, detail map[string]any) error {
@@ -127,8 +89,7 @@ func (s *Store) Append(ctx context.Context, actor, action, subject, eventID stri
 		return classify(attempted, err)
 	}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		_, err := s.appendAudit(ctx, tx, e)
-		return err
+		return s.appendAudit(ctx, tx, e)
 	})
 	return classify(attempted, err)
 }

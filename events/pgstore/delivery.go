@@ -160,6 +160,5 @@ func (s *Store) PruneDeliveries(ctx context.Context, before time.Time) (p Pruned
 			}
 		}
 	}
-	_, err = s.pool.Exec(ctx, "DELETE FROM idempotency WHERE at < clock_timestamp() - interval '1 day'")
-	return p, classify(attempted, err)
+	return p, classify(attempted, s.forgetRequests(ctx))
 }

@@ -150,7 +150,7 @@ func (s *Store) CreateEndpoint(ctx context.Context, e outbox.Endpoint, act outbo
 	if err := s.makeRoom(ctx, e.Name); err != nil {
 		return outbox.Stored{}, classify("endpoint.create "+e.Name, err)
 	}
-	return s.changeEndpoint(ctx, e.Name, act, "endpoint.create", requestOf(&e), func(ctx context.Context, tx pgx.Tx) (outbox.Stored, error) {
+	return s.changeEndpoint(ctx, e.Name, act, "endpoint.create", argsOf(&e), func(ctx context.Context, tx pgx.Tx) (outbox.Stored, error) {
 		st, err := s.putEndpoint(ctx, tx, e, act)
 		if err == nil && !st.Created {
 			err = fmt.Errorf("there is an endpoint %s already: %w", e.Name, events.ErrConflict)
@@ -165,7 +165,7 @@ func (s *Store) CreateEndpoint(ctx context.Context, e outbox.Endpoint, act outbo
 // at once.
 func (s *Store) UpdateEndpoint(ctx context.Context, e outbox.Endpoint, act outbox.Act) (outbox.Stored, error) {
 	e.Secrets = nil
-	return s.changeEndpoint(ctx, e.Name, act, "endpoint.update", requestOf(&e), func(ctx context.Context, tx pgx.Tx) (outbox.Stored, error) {
+	return s.changeEndpoint(ctx, e.Name, act, "endpoint.update", argsOf(&e), func(ctx context.Context, tx pgx.Tx) (outbox.Stored, error) {
 		if _, err := s.endpoint(ctx, tx, e.Name); errors.Is(err, events.ErrNotFound) {
 			return outbox.Stored{}, err
 		}
@@ -173,8 +173,8 @@ func (s *Store) UpdateEndpoint(ctx context.Context, e outbox.Endpoint, act outbo
 	})
 }
 
-// requestOf is what makes two requests the same.
-func requestOf(e *outbox.Endpoint) any {
+// argsOf is what makes two requests for an endpoint the same.
+func argsOf(e *outbox.Endpoint) any {
 	keys := []string{}
 	for _, k := range e.Secrets {
 		keys = append(keys, k.Reveal())
@@ -214,7 +214,7 @@ func (s *Store) ReplaceEndpoints(ctx context.Context, list []outbox.Endpoint, pr
 			return err
 		}
 		for _, name := range deleted {
-			if err := s.auditIn(ctx, tx, change{by: act.By, action: "endpoint.delete", endpoint: name}); err != nil {
+			if err := s.auditIn(ctx, tx, change{act: act, action: "endpoint.delete", endpoint: name}); err != nil {
 				return err
 			}
 		}
@@ -270,7 +270,7 @@ func (s *Store) putEndpoint(ctx context.Context, tx pgx.Tx, e outbox.Endpoint, a
 		if st.Created {
 			action = "endpoint.create"
 		}
-		if err := errors.Join(s.auditIn(ctx, tx, change{by: act.By, action: action, endpoint: e.Name, key: act.Key, detail: detail}), notifyEndpoints(ctx, tx)); err != nil {
+		if err := errors.Join(s.auditIn(ctx, tx, change{act: act, action: action, endpoint: e.Name, detail: detail}), notifyEndpoints(ctx, tx)); err != nil {
 			return st, err
 		}
 		st.Changed = true

@@ -2,9 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,22 +19,23 @@ const systemActor = "system"
 // change is what is to be remembered of an act on an endpoint. It holds no
 // secrets.
 type change struct {
-	by, action, endpoint, key string
-	detail                    map[string]any
+	act              outbox.Act
+	action, endpoint string
+	detail           map[string]any
 }
 
 // auditIn remembers a change in the transaction that makes it.
 func (s *Store) auditIn(ctx context.Context, tx pgx.Tx, c change) error {
-	e, err := newEntry(c.by, c.action, "endpoint:"+c.endpoint, "", c.detail)
-	if err == nil {
-		_, err = s.appendAudit(ctx, tx, e)
+	e, err := newEntry(c.act.By, c.action, "endpoint:"+c.endpoint, "", c.detail)
+	if err != nil {
+		return err
 	}
-	return err
+	e.Key = c.act.Key
+	return s.appendAudit(ctx, tx, e)
 }
 
-// lockAudit takes what appendAudit will take. Whoever changes rows of endpoint
-// in a way that queueing a delivery waits for must do so first: see the order of
-// locks at appendAudit.
+// lockAudit takes what appendAudit will take. Whoever needs rows of endpoint or
+// delivery as well must do so first: see the order of locks at appendAudit.
 func lockAudit(ctx context.Context, tx pgx.Tx) error {
 	_, err := tx.Exec(ctx, "SELECT 1 FROM audit_head FOR UPDATE")
 	return err
@@ -54,99 +52,55 @@ func (s *Store) transact(ctx context.Context, do func(tx pgx.Tx) error) error {
 	}
 }
 
-// answer is what is remembered of an act: no secrets.
+// answer is what is remembered of a change of an endpoint: no secrets.
 type answer struct {
 	Created bool     `json:"created,omitempty"`
 	Changed bool     `json:"changed,omitempty"`
 	Secrets []string `json:"secrets,omitempty"` // identifiers
-	Count   int64    `json:"count,omitempty"`
-	More    bool     `json:"more,omitempty"`
 }
 
-// digest names a request, so that another one under the same key is noticed. It
-// is a hash, as the request may hold secrets.
-func digest(parts ...any) (string, error) {
-	b, err := json.Marshal(parts)
-	if err != nil {
-		return "", &refusedError{err.Error()}
-	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:]), nil
+func requestOf(action, endpoint string, act outbox.Act, args any) *request {
+	return &request{key: act.Key, by: act.By, action: action, subject: "endpoint:" + endpoint, args: args}
 }
 
-// claim takes an idempotency key; done is the answer where the act was done
-// before. A second request waits here for the transaction of the first.
-func claim(ctx context.Context, tx pgx.Tx, key, what string) (done *answer, err error) {
-	if key == "" {
-		return nil, nil //nolint:nilnil // not done before
-	}
-	tag, err := tx.Exec(ctx, "INSERT INTO idempotency (key, what, answer) VALUES (@key, @what, '{}') ON CONFLICT DO NOTHING",
-		pgx.StrictNamedArgs{"key": key, "what": what})
-	if err != nil || tag.RowsAffected() == 1 {
-		return nil, err
-	}
-	var was string
-	var a answer
-	if err := tx.QueryRow(ctx, "SELECT what, answer FROM idempotency WHERE key = @key", pgx.StrictNamedArgs{"key": key}).Scan(&was, &a); err != nil {
-		return nil, err
-	}
-	if was != what {
-		return nil, &events.FieldError{Field: "Idempotency-Key", Reason: "was used for another request; give each request its own"}
-	}
-	return &a, nil
-}
-
-func conclude(ctx context.Context, tx pgx.Tx, key string, a answer) error {
-	if key == "" {
-		return nil
-	}
-	text, err := json.Marshal(a)
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, "UPDATE idempotency SET answer = @answer::jsonb WHERE key = @key", pgx.StrictNamedArgs{"key": key, "answer": string(text)})
-	return err
-}
-
-// changeEndpoint runs do in a transaction, once for each idempotency key. A
-// retry is answered from how the endpoint is now, without the secrets.
+// changeEndpoint runs do in a transaction that holds the audit chain, once for
+// each request. A retry is answered from how the endpoint is now, without the
+// secrets.
 func (s *Store) changeEndpoint(
 	ctx context.Context, name string, act outbox.Act, action string, args any, do func(context.Context, pgx.Tx) (outbox.Stored, error),
 ) (st outbox.Stored, err error) {
-	what, err := digest(action, name, args)
-	if err != nil {
-		return st, classify(action, err)
-	}
-	err = s.transact(ctx, func(tx pgx.Tx) error {
+	done, repeated, err := once(ctx, s, requestOf(action, name, act, args), func(tx pgx.Tx) (a answer, err error) {
 		if err := lockAudit(ctx, tx); err != nil {
-			return err
+			return a, err
 		}
-		done, err := claim(ctx, tx, act.Key, what)
-		if err != nil {
-			return err
-		}
-		if done != nil {
-			st = outbox.Stored{Created: done.Created, Changed: done.Changed}
-			if st.Endpoint, err = s.endpoint(ctx, tx, name); err != nil {
-				return err
-			}
-			for _, k := range st.Endpoint.Secrets {
-				if slices.Contains(done.Secrets, k.ID) {
-					st.Issued = append(st.Issued, outbox.IssuedSecret{Secret: k})
-				}
-			}
-			return nil
-		}
-		if st, err = do(ctx, tx); err != nil {
-			return err
-		}
-		a := answer{Created: st.Created, Changed: st.Changed}
+		st, err = do(ctx, tx)
+		a = answer{Created: st.Created, Changed: st.Changed}
 		for _, k := range st.Issued {
 			a.Secrets = append(a.Secrets, k.ID)
 		}
-		return conclude(ctx, tx, act.Key, a)
+		return a, err
 	})
+	if err == nil && repeated {
+		st = outbox.Stored{Created: done.Created, Changed: done.Changed}
+		st.Endpoint, err = s.endpoint(ctx, s.pool, name)
+		for _, k := range st.Endpoint.Secrets {
+			if slices.Contains(done.Secrets, k.ID) {
+				st.Issued = append(st.Issued, outbox.IssuedSecret{Secret: k})
+			}
+		}
+	}
 	return st, classify(action+" "+name, err)
+}
+
+// actOnEndpoint is changeEndpoint for what answers nothing.
+func (s *Store) actOnEndpoint(ctx context.Context, r *request, do func(tx pgx.Tx) error) error {
+	_, _, err := once(ctx, s, r, func(tx pgx.Tx) (struct{}, error) {
+		if err := lockAudit(ctx, tx); err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, do(tx)
+	})
+	return err
 }
 
 // EnableEndpoint makes an endpoint that was disabled, by a person or by its own
@@ -168,7 +122,7 @@ func (s *Store) EnableEndpoint(ctx context.Context, name string, act outbox.Act)
 		if !st.Changed {
 			return st, checkVersion(act, st.Endpoint.Version)
 		}
-		return st, errors.Join(s.auditIn(ctx, tx, change{by: act.By, action: "endpoint.enable", endpoint: name, key: act.Key}), notifyEndpoints(ctx, tx))
+		return st, errors.Join(s.auditIn(ctx, tx, change{act: act, action: "endpoint.enable", endpoint: name}), notifyEndpoints(ctx, tx))
 	})
 }
 
@@ -287,7 +241,7 @@ func (s *Store) RotateSecret(ctx context.Context, name, scheme string, given *ou
 		}
 		st.Changed, st.Issued = true, []outbox.IssuedSecret{{Secret: k, Text: k.Text()}}
 		detail := map[string]any{"secret": k.ID, "scheme": scheme, "overlap": overlap.String()}
-		if err := errors.Join(s.auditIn(ctx, tx, change{by: act.By, action: "endpoint.secret.rotate", endpoint: name, key: act.Key, detail: detail}), notifyEndpoints(ctx, tx)); err != nil {
+		if err := errors.Join(s.auditIn(ctx, tx, change{act: act, action: "endpoint.secret.rotate", endpoint: name, detail: detail}), notifyEndpoints(ctx, tx)); err != nil {
 			return st, err
 		}
 		st.Endpoint, err = s.endpoint(ctx, tx, name)
@@ -324,10 +278,8 @@ func (s *Store) keepEndpoint(ctx context.Context, tx pgx.Tx, name string, act ou
 // DeleteSecret revokes a secret at once. The last one of a scheme that the
 // endpoint signs with is kept: an error wraps events.ErrConflict.
 func (s *Store) DeleteSecret(ctx context.Context, name, id string, act outbox.Act) error {
-	return classify("delete a secret of endpoint "+name, s.transact(ctx, func(tx pgx.Tx) error {
-		if err := lockAudit(ctx, tx); err != nil {
-			return err
-		}
+	const action = "endpoint.secret.delete"
+	return classify("delete a secret of endpoint "+name, s.actOnEndpoint(ctx, requestOf(action, name, act, id), func(tx pgx.Tx) error {
 		e, err := s.lockEndpoint(ctx, tx, name, act)
 		if err != nil {
 			return err
@@ -345,6 +297,6 @@ func (s *Store) DeleteSecret(ctx context.Context, name, id string, act outbox.Ac
 			return err
 		}
 		detail := map[string]any{"secret": id, "scheme": k.Scheme}
-		return errors.Join(s.auditIn(ctx, tx, change{by: act.By, action: "endpoint.secret.delete", endpoint: name, key: act.Key, detail: detail}), notifyEndpoints(ctx, tx))
+		return errors.Join(s.auditIn(ctx, tx, change{act: act, action: action, endpoint: name, detail: detail}), notifyEndpoints(ctx, tx))
 	}))
 }

@@ -18,10 +18,8 @@ import (
 // room until SweepEndpoints has been there; until then no endpoint of that name
 // can be made.
 func (s *Store) DeleteEndpoint(ctx context.Context, name string, act outbox.Act) error {
-	return classify("delete endpoint "+name, s.transact(ctx, func(tx pgx.Tx) error {
-		if err := lockAudit(ctx, tx); err != nil {
-			return err
-		}
+	const action = "endpoint.delete"
+	return classify("delete endpoint "+name, s.actOnEndpoint(ctx, requestOf(action, name, act, nil), func(tx pgx.Tx) error {
 		deleted, err := markDeleted(ctx, tx, "name = @name AND (@version::int = 0 OR version = @version::int)",
 			pgx.StrictNamedArgs{"name": name, "version": act.Version})
 		if err != nil {
@@ -30,7 +28,7 @@ func (s *Store) DeleteEndpoint(ctx context.Context, name string, act outbox.Act)
 		if len(deleted) == 0 {
 			return missingOrOther(ctx, tx, name)
 		}
-		return errors.Join(s.auditIn(ctx, tx, change{by: act.By, action: "endpoint.delete", endpoint: name, key: act.Key}), notifyEndpoints(ctx, tx))
+		return errors.Join(s.auditIn(ctx, tx, change{act: act, action: action, endpoint: name}), notifyEndpoints(ctx, tx))
 	}))
 }
 

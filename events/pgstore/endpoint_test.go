@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -108,38 +107,6 @@ func TestSecretRotation(t *testing.T) {
 	require.ErrorContains(t, err, "overlap")
 	_, err = s.RotateSecret(ctx, "nobody", "v1", nil, 0, by)
 	require.ErrorIs(t, err, events.ErrNotFound)
-}
-
-// TestRetriesChangeNothing offers the same acts again, also at the same time.
-func TestRetriesChangeNothing(t *testing.T) {
-	t.Parallel()
-	ctx := t.Context()
-	s, _ := openSealed(t)
-	act := func(key string) outbox.Act { return outbox.Act{By: "Lan", Key: key} }
-	first, err := s.CreateEndpoint(ctx, outboxtest.Endpoint("ioc"), act("create"))
-	require.NoError(t, err)
-	again, err := s.CreateEndpoint(ctx, outboxtest.Endpoint("ioc"), act("create"))
-	require.NoError(t, err)
-	assert.True(t, again.Created)
-	require.Len(t, again.Issued, 1)
-	assert.Equal(t, first.Issued[0].ID, again.Issued[0].ID)
-	assert.Empty(t, again.Issued[0].Text, "a secret is shown once")
-	other := outboxtest.Endpoint("ioc")
-	other.Rate = 1
-	_, err = s.CreateEndpoint(ctx, other, act("create"))
-	require.ErrorContains(t, err, "Idempotency-Key")
-
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			_, err := s.RotateSecret(ctx, "ioc", "v1", nil, time.Hour, act("rotate"))
-			assert.NoError(t, err)
-		})
-	}
-	wg.Wait()
-	e, err := s.Endpoint(ctx, "ioc")
-	require.NoError(t, err)
-	assert.Len(t, e.Secrets, 2, "rotated once")
 }
 
 func TestEnable(t *testing.T) {
@@ -336,7 +303,8 @@ func TestPruneDeliveries(t *testing.T) {
 	a, b := outboxtest.Raised(1, events.SeverityLow), outboxtest.Raised(2, events.SeverityLow)
 	require.NoError(t, s.Commit(ctx, changes(a, b)))
 	settleAll(t, s)
-	require.NoError(t, s.LogAttempt(ctx, outbox.Attempt{Endpoint: "ioc", Kind: outbox.KindTest, MessageID: "t", Result: outbox.Result{Outcome: outbox.Delivered, Started: outboxtest.At(0)}}))
+	_, err := s.LogAttempt(ctx, outbox.Attempt{Endpoint: "ioc", Kind: outbox.KindTest, MessageID: "t", Result: outbox.Result{Outcome: outbox.Delivered, Started: outboxtest.At(0)}}, by)
+	require.NoError(t, err)
 	p, err := s.PruneDeliveries(ctx, time.Now().Add(time.Hour))
 	require.NoError(t, err)
 	assert.Equal(t, pgstore.Pruned{Messages: 0, Attempts: 1}, p, "slow has not got them yet")

@@ -143,50 +143,62 @@ func (s *Store) UseFeedKey(ctx context.Context, hash [sha256.Size]byte) (outbox.
 	return found[0], classify(attempted, err)
 }
 
-// CreateFeedKey stores a key that passed Check, and says so in the audit chain.
-// A name that is in use is an error that wraps events.ErrConflict.
-func (s *Store) CreateFeedKey(ctx context.Context, by string, k outbox.FeedKey) error {
+// CreateFeedKey stores a key that passed Check, says so in the audit chain, and
+// returns it. A name that is in use is an error that wraps events.ErrConflict.
+// When the request was answered before, repeated is true and the key is the one
+// of then, without its hash.
+func (s *Store) CreateFeedKey(ctx context.Context, k outbox.FeedKey, act outbox.Act) (made outbox.FeedKey, repeated bool, err error) {
 	attempted := "create feed key " + k.Name
 	spec, err := json.Marshal(feedSpec{filterJSON(k.Filter), k.PerMinute})
 	if err != nil {
-		return classify(attempted, &refusedError{err.Error()})
+		return k, false, classify(attempted, &refusedError{err.Error()})
 	}
-	e, err := newEntry(by, "feed_key.create", "feed_key:"+k.Name, "", map[string]any{"spec": json.RawMessage(spec), "expires_at": timeOrNil(k.Expires)})
-	if err != nil {
-		return classify(attempted, err)
-	}
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := s.appendAudit(ctx, tx, e); err != nil {
-			return err
+	detail := map[string]any{"spec": json.RawMessage(spec), "expires_at": timeOrNil(k.Expires)}
+	made, repeated, err = once(ctx, s, feedRequest("feed_key.create", k.Name, act, detail), func(tx pgx.Tx) (outbox.FeedKey, error) {
+		made := k
+		made.Hash, made.LastUsed = [sha256.Size]byte{}, time.Time{}
+		if err := s.auditFeed(ctx, tx, "feed_key.create", k.Name, act, detail); err != nil {
+			return made, err
 		}
-		tag, err := tx.Exec(ctx, `INSERT INTO feed_key (name, hash, spec, expires_at) VALUES (@name, @hash, @spec::text::jsonb, @expires)
-			ON CONFLICT (name) DO NOTHING`,
-			pgx.StrictNamedArgs{"name": k.Name, "hash": k.Hash[:], "spec": string(spec), "expires": timeOrNil(k.Expires)})
-		if err == nil && tag.RowsAffected() == 0 {
+		err := tx.QueryRow(ctx, `INSERT INTO feed_key (name, hash, spec, expires_at) VALUES (@name, @hash, @spec::text::jsonb, @expires)
+			ON CONFLICT (name) DO NOTHING RETURNING created_at`,
+			pgx.StrictNamedArgs{"name": k.Name, "hash": k.Hash[:], "spec": string(spec), "expires": timeOrNil(k.Expires)}).Scan(&made.Created)
+		if errorsIsNoRows(err) {
 			err = &events.ConflictError{Reason: fmt.Sprintf("there is a feed key %s already; revoke it first, or choose another name", k.Name)}
 		}
-		return err
+		made.Created = made.Created.UTC()
+		return made, err
 	})
-	return classify(attempted, err)
+	return made, repeated, classify(attempted, err)
 }
 
 // RevokeFeedKey deletes a key, and says so in the audit chain. An unknown one is
 // an error that wraps events.ErrNotFound.
-func (s *Store) RevokeFeedKey(ctx context.Context, by, name string) error {
-	attempted := "revoke feed key " + name
-	e, err := newEntry(by, "feed_key.revoke", "feed_key:"+name, "", nil)
-	if err != nil {
-		return classify(attempted, err)
-	}
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := s.appendAudit(ctx, tx, e); err != nil {
-			return err
+func (s *Store) RevokeFeedKey(ctx context.Context, name string, act outbox.Act) error {
+	const action = "feed_key.revoke"
+	_, _, err := once(ctx, s, feedRequest(action, name, act, nil), func(tx pgx.Tx) (none struct{}, err error) {
+		if err := s.auditFeed(ctx, tx, action, name, act, nil); err != nil {
+			return none, err
 		}
 		tag, err := tx.Exec(ctx, "DELETE FROM feed_key WHERE name = @name", pgx.StrictNamedArgs{"name": name})
 		if err == nil && tag.RowsAffected() == 0 {
 			err = events.ErrNotFound
 		}
-		return err
+		return none, err
 	})
-	return classify(attempted, err)
+	return classify("revoke feed key "+name, err)
+}
+
+func feedRequest(action, name string, act outbox.Act, args any) *request {
+	return &request{key: act.Key, by: act.By, action: action, subject: "feed_key:" + name, args: args}
+}
+
+// auditFeed remembers what is done to a key in the transaction that does it.
+func (s *Store) auditFeed(ctx context.Context, tx pgx.Tx, action, name string, act outbox.Act, detail map[string]any) error {
+	e, err := newEntry(act.By, action, "feed_key:"+name, "", detail)
+	if err != nil {
+		return err
+	}
+	e.Key = act.Key
+	return s.appendAudit(ctx, tx, e)
 }

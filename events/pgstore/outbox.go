@@ -191,7 +191,7 @@ func (s *Store) Settle(ctx context.Context, t outbox.Settlement) error {
 		if err := tx.SendBatch(ctx, b).Close(); err != nil || t.Disable == "" {
 			return err
 		}
-		return s.auditIn(ctx, tx, change{by: systemActor, action: "endpoint.disable", endpoint: t.Endpoint, detail: map[string]any{"why": t.Disable}})
+		return s.auditIn(ctx, tx, change{act: outbox.Act{By: systemActor}, action: "endpoint.disable", endpoint: t.Endpoint, detail: map[string]any{"why": t.Disable}})
 	}))
 }
 

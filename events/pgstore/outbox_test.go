@@ -84,9 +84,11 @@ func TestSettleLogsAttempts(t *testing.T) {
 		Result: outbox.Result{Outcome: outbox.Delivered, Status: 204, Started: outboxtest.At(11)},
 	}
 	require.NoError(t, s.Settle(ctx, outbox.Settlement{Endpoint: "ioc", Epoch: epoch, Failed: []int64{1}, Attempts: []outbox.Attempt{first, beat}}))
-	require.NoError(t, s.LogAttempt(ctx, outbox.Attempt{
+	test, err := s.LogAttempt(ctx, outbox.Attempt{
 		Endpoint: "ioc", Kind: outbox.KindTest, MessageID: "test-1", Number: 1, Result: outbox.Result{Outcome: outbox.Gone, Status: 410, Started: outboxtest.At(12)},
-	}))
+	}, by)
+	require.NoError(t, err)
+	assert.Equal(t, int64(3), test.ID)
 
 	got, err := s.Attempts(ctx, outbox.AttemptFilter{Limit: 10})
 	require.NoError(t, err)

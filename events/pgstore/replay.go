@@ -28,29 +28,27 @@ func (s *Store) Replay(ctx context.Context, endpoint string, r outbox.Replay, ac
 	if r.Preview {
 		act.Key = ""
 	}
-	what, err := digest("replay", endpoint, r)
-	if err != nil {
-		return res, classify(attempted, err)
+	type count struct {
+		Count int64 `json:"count"`
+		More  bool  `json:"more,omitempty"`
 	}
-	err = s.transact(ctx, func(tx pgx.Tx) error { // the chain's lock comes late: a replay may take long
+	const action = "endpoint.replay"
+	done, repeated, err := once(ctx, s, requestOf(action, endpoint, act, r), func(tx pgx.Tx) (count, error) {
 		res = outbox.ReplayResult{}
-		done, err := claim(ctx, tx, act.Key, what)
-		if err != nil {
-			return err
-		}
-		if done != nil {
-			res = outbox.ReplayResult{Count: done.Count, More: done.More}
-			return nil
+		if !r.Preview {
+			if err := lockAudit(ctx, tx); err != nil {
+				return count{}, err
+			}
 		}
 		e, err := s.keepEndpoint(ctx, tx, endpoint, act)
 		if err != nil {
-			return err
+			return count{}, err
 		}
 		if res, err = s.replay(ctx, tx, &e, &r); err != nil || r.Preview || res.Count == 0 {
-			return errors.Join(err, conclude(ctx, tx, act.Key, answer{}))
+			return count{}, err
 		}
 		if _, err := tx.Exec(ctx, "SELECT pg_notify('"+deliveryChannel+"', '')"); err != nil {
-			return err
+			return count{}, err
 		}
 		detail := map[string]any{"count": res.Count, "state": r.State, "kinds": r.Kinds, "named": len(r.Sequences)}
 		if !r.From.IsZero() {
@@ -59,9 +57,11 @@ func (s *Store) Replay(ctx context.Context, endpoint string, r outbox.Replay, ac
 		if !r.To.IsZero() {
 			detail["to"] = r.To
 		}
-		return errors.Join(conclude(ctx, tx, act.Key, answer{Count: res.Count, More: res.More}),
-			s.auditIn(ctx, tx, change{by: act.By, action: "endpoint.replay", endpoint: endpoint, key: act.Key, detail: detail}))
+		return count{res.Count, res.More}, s.auditIn(ctx, tx, change{act: act, action: action, endpoint: endpoint, detail: detail})
 	})
+	if repeated {
+		res = outbox.ReplayResult{Count: done.Count, More: done.More}
+	}
 	return res, classify(attempted, err)
 }
 

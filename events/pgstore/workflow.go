@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/xacam/xacam/events"
-	"github.com/xacam/xacam/events/audit"
 )
 
 // workflowDetail is the detail of an audit entry about an event.
@@ -46,20 +45,23 @@ func (s *Store) Act(ctx context.Context, r events.WorkflowRequest) (events.Done,
 	if err != nil {
 		return events.Done{}, fmt.Errorf("%s: %w", attempted, events.ErrNotFound)
 	}
-	for attempt := 1; ; attempt++ {
-		var done events.Done
-		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-			var err error
-			done, err = s.act(ctx, tx, id, &r)
-			return err
-		})
-		if err == nil && done.Repeated {
-			done.Event, err = s.eventOfChange(ctx, done.Event.Sequence)
-		}
-		if !collided(err) || attempt == maxAttempts {
-			return done, classify(attempted, err)
-		}
+	type acted struct{ Number, Sequence int64 }
+	asked := &request{key: r.Key, by: r.By, action: actionPrefix + string(r.Action), subject: "event:" + formatID(id), args: detailOf(&r)}
+	var done events.Done
+	before, repeated, err := once(ctx, s, asked, func(tx pgx.Tx) (acted, error) {
+		var err error
+		done, err = s.act(ctx, tx, id, &r)
+		return acted{done.Number, done.Event.Sequence}, err
+	})
+	if err == nil && repeated {
+		done = events.Done{Number: before.Number, Repeated: true}
+		done.Event, err = s.eventOfChange(ctx, before.Sequence)
 	}
+	return done, classify(attempted, err)
+}
+
+func detailOf(r *events.WorkflowRequest) workflowRequest {
+	return workflowRequest{r.To, r.Note, r.Verdict, r.Case}
 }
 
 // subjectState is what an action begins from.
@@ -80,30 +82,19 @@ func (s *Store) act(ctx context.Context, tx pgx.Tx, id [16]byte, r *events.Workf
 		return events.Done{}, err
 	}
 	is, refusal := now.workflow.Apply(r, now.held)
+	if refusal != nil {
+		return events.Done{}, explain(ctx, tx, id, r, refusal)
+	}
 	sequence := now.last + 1
 	e, err := newEntry(r.By, actionPrefix+string(r.Action), "event:"+formatID(id), formatID(id), workflowDetail{
-		workflowRequest{r.To, r.Note, r.Verdict, r.Case}, sequence, now.workflow, is,
+		detailOf(r), sequence, now.workflow, is,
 	})
 	if err != nil {
 		return events.Done{}, err
 	}
 	e.Key, e.At = r.Key, now.at
-	if refusal != nil {
-		// It may be the repetition of a request that was granted.
-		switch repeated, err := repetition(ctx, tx, e); {
-		case err != nil:
-			return events.Done{}, err
-		case repeated:
-			return doneBefore(e)
-		}
-		return events.Done{}, explain(ctx, tx, id, r, refusal)
-	}
-	repeated, err := s.appendAudit(ctx, tx, e)
-	if err != nil {
+	if err := s.appendAudit(ctx, tx, e); err != nil {
 		return events.Done{}, err
-	}
-	if repeated {
-		return doneBefore(e)
 	}
 	done := events.Done{Number: e.Number}
 	if now.acknowledgedAt == nil && is.State != events.WorkflowNew {
@@ -119,10 +110,12 @@ func (s *Store) act(ctx context.Context, tx pgx.Tx, id [16]byte, r *events.Workf
 	return done, s.enqueue(ctx, tx, now.at, []said{{step: events.StepWorkflow, event: done.Event}})
 }
 
-// lockSubject takes the counter and then looks at the event, see lockAndLook.
+// lockSubject takes the audit chain and the counter, in this order, and then
+// looks at the event, see lockAndLook.
 func lockSubject(ctx context.Context, tx pgx.Tx, id [16]byte, caseID string) (now subjectState, err error) {
 	from, to := spanOf(id)
 	b := &pgx.Batch{}
+	b.Queue("SELECT 1 FROM audit_head FOR UPDATE")
 	b.Queue("SELECT last FROM event_sequence FOR UPDATE").QueryRow(func(row pgx.Row) error { return row.Scan(&now.last) })
 	b.Queue("SELECT clock_timestamp()").QueryRow(func(row pgx.Row) error { return row.Scan(&now.at) })
 	b.Queue(`SELECT occurred_at, received_at, acknowledged_at, state, workflow_state, assignee, verdict
@@ -171,35 +164,6 @@ func writeAction(ctx context.Context, tx pgx.Tx, id [16]byte, r *events.Workflow
 	b.Queue("UPDATE event_sequence SET last = @last", pgx.StrictNamedArgs{"last": sequence})
 	b.Queue("SELECT pg_notify('" + eventChannel + "', '')")
 	return tx.SendBatch(ctx, b).Close()
-}
-
-// repetition finds the entry of e's key and makes e that one.
-func repetition(ctx context.Context, tx pgx.Tx, e *audit.Entry) (bool, error) {
-	if e.Key == "" {
-		return false, nil
-	}
-	rows, err := tx.Query(ctx, selectAudit+" WHERE a.idempotency_key = @key", pgx.StrictNamedArgs{"key": e.Key})
-	if err != nil {
-		return false, err
-	}
-	before, err := collectAudit(rows)
-	if err != nil || len(before) == 0 {
-		return false, err
-	}
-	if err := sameRequest(&before[0], e); err != nil {
-		return false, err
-	}
-	*e = before[0]
-	return true, nil
-}
-
-// doneBefore reads the answer of then; the event itself is still to be read.
-func doneBefore(e *audit.Entry) (events.Done, error) {
-	var d workflowDetail
-	if err := json.Unmarshal([]byte(e.Detail), &d); err != nil {
-		return events.Done{}, fmt.Errorf("audit entry %d: %w", e.Number, err)
-	}
-	return events.Done{Number: e.Number, Repeated: true, Event: events.Event{Sequence: d.Sequence}}, nil
 }
 
 // explain adds to a refusal who did what it is for.

@@ -1,0 +1,25 @@
+-- +goose Up
+
+-- An endpoint that is deleted is gone for everybody at once. Its row stays until
+-- its deliveries and attempts, of which there may be millions, are gone as well:
+-- they go in small transactions, and nothing waits for them.
+ALTER TABLE endpoint ADD COLUMN deleted_at timestamptz,
+    ADD CONSTRAINT endpoint_deleted_takes_nothing CHECK (deleted_at IS NULL OR NOT enabled);
+
+-- idempotency remembers for a day what became of every request that had an
+-- Idempotency-Key, whatever it was about. The answer is missing while something
+-- is done that takes longer than a transaction may. The audit chain, which once
+-- remembered keys for itself, only notes them.
+ALTER TABLE idempotency ALTER COLUMN answer DROP NOT NULL;
+ALTER TABLE audit DROP CONSTRAINT audit_idempotency_key_key;
+
+-- +goose Down
+ALTER TABLE audit DISABLE TRIGGER append_only;
+UPDATE audit a SET idempotency_key = NULL
+    WHERE EXISTS (SELECT FROM audit b WHERE b.idempotency_key = a.idempotency_key AND b.number < a.number);
+ALTER TABLE audit ENABLE TRIGGER append_only;
+ALTER TABLE audit ADD CONSTRAINT audit_idempotency_key_key UNIQUE (idempotency_key);
+DELETE FROM idempotency WHERE answer IS NULL;
+ALTER TABLE idempotency ALTER COLUMN answer SET NOT NULL;
+DELETE FROM endpoint WHERE deleted_at IS NOT NULL;
+ALTER TABLE endpoint DROP COLUMN deleted_at;
