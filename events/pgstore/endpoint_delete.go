@@ -107,13 +107,14 @@ func (s *Store) sweep(ctx context.Context, where string, args pgx.StrictNamedArg
 // Both look in every statement whether the endpoint is a deleted one: another
 // process may have ended the deletion, and a new endpoint may have the name.
 // They go on behind the last number, so that they do not read again and again
-// over what they deleted.
+// over what they deleted, and lock deliveries in the order of their numbers, as a
+// replay does that has begun before.
 const (
 	sweepDeliveries = `
 		WITH batch AS MATERIALIZED (
 			SELECT sequence AS n FROM delivery WHERE endpoint = @name AND sequence > @after
 				AND EXISTS (SELECT FROM endpoint WHERE name = @name AND deleted_at IS NOT NULL)
-			ORDER BY sequence LIMIT @limit
+			ORDER BY sequence LIMIT @limit FOR UPDATE
 		), gone AS (DELETE FROM delivery WHERE endpoint = @name AND sequence = ANY (ARRAY(SELECT n FROM batch)))
 		SELECT count(*), coalesce(max(n), 0) FROM batch`
 	sweepAttempts = `

@@ -117,12 +117,17 @@ func (s *Store) Expire(ctx context.Context, endpoint string, epoch int64, before
 				return err
 			}
 			tag, err := tx.Exec(ctx, `
-				UPDATE delivery SET state = 'dead', settled_at = clock_timestamp(), next_at = NULL,
-					last_error = CASE WHEN last_error = '' THEN 'waited too long' ELSE 'waited too long; last: ' || last_error END
-				WHERE endpoint = @endpoint AND sequence = ANY (ARRAY(
+				WITH old AS MATERIALIZED (
 					SELECT sequence FROM delivery
 					WHERE endpoint = @endpoint AND state IN ('pending', 'parked') AND queued_at < @before AND lane < 2
-					ORDER BY queued_at LIMIT @limit))`,
+					ORDER BY queued_at LIMIT @limit
+				), locked AS MATERIALIZED ( -- in the order in which all lock them
+					SELECT sequence FROM delivery WHERE endpoint = @endpoint AND sequence = ANY (ARRAY(SELECT sequence FROM old))
+					ORDER BY sequence FOR NO KEY UPDATE
+				)
+				UPDATE delivery SET state = 'dead', settled_at = clock_timestamp(), next_at = NULL,
+					last_error = CASE WHEN last_error = '' THEN 'waited too long' ELSE 'waited too long; last: ' || last_error END
+				WHERE endpoint = @endpoint AND sequence = ANY (ARRAY(SELECT sequence FROM locked)) AND state IN ('pending', 'parked')`,
 				pgx.StrictNamedArgs{"endpoint": endpoint, "before": before, "limit": expireBatch})
 			n = tag.RowsAffected()
 			return err
@@ -246,17 +251,22 @@ func errorText(err error) string {
 }
 
 // queue writes the rows. What was settled already, or has been queued again
-// since, stays: a replay is not undone by the end of an older attempt.
+// since, stays: a replay is not undone by the end of an older attempt. Like a
+// replay it locks them in the order of their numbers, so that the two do not
+// wait for each other.
 func (r settled) queue(b *pgx.Batch, endpoint string) {
 	if len(r.sequences) == 0 {
 		return
 	}
 	b.Queue(`
+		WITH locked AS MATERIALIZED (
+			SELECT sequence FROM delivery WHERE endpoint = @endpoint AND sequence = ANY (@sequences::bigint[]) ORDER BY sequence FOR NO KEY UPDATE
+		)
 		UPDATE delivery d SET state = t.state, next_at = t.next_at, attempts = d.attempts + t.tries,
 			settled_at = CASE WHEN t.state IN ('delivered', 'dead') THEN clock_timestamp() END,
 			last_error = CASE WHEN t.tries > 0 THEN t.error WHEN t.state = 'dead' AND d.last_error = '' THEN 'waited too long' ELSE d.last_error END
 		FROM unnest(@sequences::bigint[], @states::text[], @nexts::timestamptz[], @tries::int[], @errors::text[])
-			AS t (sequence, state, next_at, tries, error)
+			AS t (sequence, state, next_at, tries, error) JOIN locked USING (sequence)
 		WHERE d.endpoint = @endpoint AND d.sequence = t.sequence AND d.state IN ('pending', 'parked')`,
 		pgx.StrictNamedArgs{
 			"endpoint": endpoint, "sequences": r.sequences, "states": r.states, "nexts": r.nexts, "tries": r.tries, "errors": r.errors,
