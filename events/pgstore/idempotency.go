@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -61,6 +62,33 @@ func once[A any](ctx context.Context, s *Store, r *request, do func(tx pgx.Tx) (
 	})
 	return answer, repeated, err
 }
+
+// onceInParts is once for what takes longer than a transaction should: do works
+// in some of its own. Meanwhile other requests with the key get an error that
+// wraps events.ErrConflict. After a crash the key is free once claimStale is over.
+func onceInParts[A any](ctx context.Context, s *Store, r *request, do func() (A, error)) (answer A, repeated bool, err error) {
+	err = s.transact(ctx, func(tx pgx.Tx) error {
+		repeated, err = claim(ctx, tx, r, &answer)
+		return err
+	})
+	if err != nil || repeated {
+		return answer, repeated, err
+	}
+	answer, err = do()
+	if r.key == "" {
+		return answer, false, err
+	}
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), endingFor)
+	defer cancel()
+	if err != nil {
+		_, freed := s.pool.Exec(ending, "DELETE FROM idempotency WHERE key = @key AND answer IS NULL", pgx.StrictNamedArgs{"key": r.key})
+		return answer, false, errors.Join(err, freed)
+	}
+	return answer, false, s.transact(ending, func(tx pgx.Tx) error { return conclude(ending, tx, r, answer) })
+}
+
+// endingFor is how long the end of a request may take whose client has gone.
+const endingFor = 5 * time.Second
 
 // claimStale is when a claim without an answer counts as given up: longer than
 // anything takes.

@@ -198,3 +198,39 @@ func BenchmarkReplay(b *testing.B) {
 		b.ReportMetric(float64(res.Count), "messages")
 	}
 }
+
+// TestReplayInParts: a large replay lets others act in between, and is one for
+// who asked for it.
+func TestReplayInParts(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s, dsn := openSealed(t)
+	const n = 4500
+	seed(t, dsn, n)
+	addEndpoint(t, s, outboxtest.Endpoint("ioc"))
+	r := outbox.Replay{From: day.AddDate(-2, 0, 0)}
+	preview := r
+	preview.Preview = true
+	res, err := s.Replay(ctx, "ioc", preview, by)
+	require.NoError(t, err)
+	assert.Equal(t, int64(n), res.Count)
+	assert.Len(t, res.Examples, outbox.PreviewExamples)
+	assert.Equal(t, "0", tally(t, dsn, "delivery"))
+
+	act := outbox.Act{By: "Lan", Key: "all", Version: 1}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err = s.Replay(gone, "ioc", r, act)
+	require.Error(t, err)
+	for range 2 { // what failed is not remembered, what was done is
+		res, err := s.Replay(ctx, "ioc", r, act)
+		require.NoError(t, err)
+		assert.Equal(t, int64(n), res.Count)
+		assert.False(t, res.More)
+	}
+	assert.Equal(t, []string{"4500"}, query(t, dsn, "SELECT count(*)::text FROM delivery WHERE state = 'pending' AND lane = 2"))
+	assert.Equal(t, []string{"1 2000", "2 2000", "3 500"}, query(t, dsn,
+		"SELECT (detail ->> 'part') || ' ' || (detail ->> 'count') FROM audit WHERE action = 'endpoint.replay' AND idempotency_key = 'all' ORDER BY number"))
+	_, err = s.Replay(ctx, "ioc", r, outbox.Act{By: "Lan", Version: 7})
+	require.ErrorIs(t, err, events.ErrConflict)
+}

@@ -14,12 +14,19 @@ import (
 	"github.com/xacam/xacam/events/outbox"
 )
 
+// replayPart bounds the messages of one transaction of a replay: while it lasts,
+// nobody else who acts can be written down.
+const replayPart = 2000
+
 // Replay queues messages for an endpoint again, or for the first time, in the
-// replay lane and under the names they had. It is all or nothing. A message that
-// was never queued for the endpoint is made from the event as it is now, with
-// the state it had, and must pass the endpoint's filter unless it was named. An
-// error wraps events.ErrNotFound when there is no such endpoint, and is a
-// *events.FieldError when r makes no sense.
+// replay lane and under the names they had. It works in parts, each a
+// transaction with its entry in the audit chain: after an error some may be
+// queued, and are passed over when the rest is asked for. A message that was
+// never queued for the endpoint is made from the event as it is now, with the
+// state it had, and must pass the endpoint's filter unless it was named. An error
+// wraps events.ErrNotFound when there is no such endpoint, events.ErrConflict
+// while the same request is being done, and is a *events.FieldError when r makes
+// no sense.
 func (s *Store) Replay(ctx context.Context, endpoint string, r outbox.Replay, act outbox.Act) (res outbox.ReplayResult, err error) {
 	attempted := "replay to " + endpoint
 	if err := checkReplay(&r); err != nil {
@@ -32,37 +39,79 @@ func (s *Store) Replay(ctx context.Context, endpoint string, r outbox.Replay, ac
 		Count int64 `json:"count"`
 		More  bool  `json:"more,omitempty"`
 	}
-	const action = "endpoint.replay"
-	done, repeated, err := once(ctx, s, requestOf(action, endpoint, act, r), func(tx pgx.Tx) (count, error) {
-		res = outbox.ReplayResult{}
-		if !r.Preview {
-			if err := lockAudit(ctx, tx); err != nil {
-				return count{}, err
-			}
-		}
-		e, err := s.keepEndpoint(ctx, tx, endpoint, act)
-		if err != nil {
-			return count{}, err
-		}
-		if res, err = s.replay(ctx, tx, &e, &r); err != nil || r.Preview || res.Count == 0 {
-			return count{}, err
-		}
-		if _, err := tx.Exec(ctx, "SELECT pg_notify('"+deliveryChannel+"', '')"); err != nil {
-			return count{}, err
-		}
-		detail := map[string]any{"count": res.Count, "state": r.State, "kinds": r.Kinds, "named": len(r.Sequences)}
-		if !r.From.IsZero() {
-			detail["from"] = r.From
-		}
-		if !r.To.IsZero() {
-			detail["to"] = r.To
-		}
-		return count{res.Count, res.More}, s.auditIn(ctx, tx, change{act: act, action: action, endpoint: endpoint, detail: detail})
+	done, repeated, err := onceInParts(ctx, s, requestOf(replayAction, endpoint, act, r), func() (count, error) {
+		res, err = s.replayAll(ctx, endpoint, &r, act)
+		return count{res.Count, res.More}, err
 	})
 	if repeated {
 		res = outbox.ReplayResult{Count: done.Count, More: done.More}
 	}
 	return res, classify(attempted, err)
+}
+
+const replayAction = "endpoint.replay"
+
+// replayAll goes through the parts. Changes that come meanwhile are no part of
+// it.
+func (s *Store) replayAll(ctx context.Context, endpoint string, r *outbox.Replay, act outbox.Act) (res outbox.ReplayResult, err error) {
+	last, err := s.LastSequence(ctx)
+	if err != nil {
+		return res, err
+	}
+	for number, w := 1, (window{upTo: last}); ; number++ {
+		var part outbox.ReplayResult
+		next := w
+		err := s.transact(ctx, func(tx pgx.Tx) (err error) {
+			next = w
+			part, err = s.replayOne(ctx, tx, endpoint, r, act, &next, min(replayPart, outbox.MaxReplay-int(res.Count)), number)
+			act.Version = 0 // what was meant was there when it began
+			return err
+		})
+		if err != nil {
+			return res, err
+		}
+		w = next
+		res.Count += part.Count
+		res.Examples = append(res.Examples, part.Examples[:min(len(part.Examples), outbox.PreviewExamples-len(res.Examples))]...)
+		if !part.More {
+			return res, nil
+		}
+		if res.Count >= outbox.MaxReplay {
+			res.More = true
+			return res, nil
+		}
+	}
+}
+
+// replayOne does one part, at most room messages; More says that there may be
+// another one, behind next.
+func (s *Store) replayOne(
+	ctx context.Context, tx pgx.Tx, endpoint string, r *outbox.Replay, act outbox.Act, next *window, room, number int,
+) (outbox.ReplayResult, error) {
+	if !r.Preview {
+		if err := lockAudit(ctx, tx); err != nil {
+			return outbox.ReplayResult{}, err
+		}
+	}
+	e, err := s.keepEndpoint(ctx, tx, endpoint, act)
+	if err != nil {
+		return outbox.ReplayResult{}, err
+	}
+	res, err := s.replay(ctx, tx, &e, r, next, room)
+	if err != nil || r.Preview || res.Count == 0 {
+		return res, err
+	}
+	if _, err := tx.Exec(ctx, "SELECT pg_notify('"+deliveryChannel+"', '')"); err != nil {
+		return res, err
+	}
+	detail := map[string]any{"part": number, "count": res.Count, "state": r.State, "kinds": r.Kinds, "named": len(r.Sequences)}
+	if !r.From.IsZero() {
+		detail["from"] = r.From
+	}
+	if !r.To.IsZero() {
+		detail["to"] = r.To
+	}
+	return res, s.auditIn(ctx, tx, change{act: act, action: replayAction, endpoint: endpoint, detail: detail})
 }
 
 func checkReplay(r *outbox.Replay) error {
@@ -108,11 +157,14 @@ const selectCandidates = `
 // replayPage is how many candidates are looked at together.
 const replayPage = 500
 
-// openCandidates opens a cursor over what r selects, in order. It sees what was
-// there when it was opened, also while deliveries are written.
-func openCandidates(ctx context.Context, tx pgx.Tx, endpoint string, r *outbox.Replay) error {
-	args := pgx.StrictNamedArgs{"endpoint": endpoint}
-	sql := "DECLARE candidates NO SCROLL CURSOR FOR " + selectCandidates
+// window is the numbers of changes that are still to be looked at.
+type window struct{ after, upTo int64 }
+
+// candidates returns the first replayPage of what r selects in a window, in
+// order.
+func candidates(ctx context.Context, tx pgx.Tx, endpoint string, r *outbox.Replay, w window) ([]candidate, error) {
+	args := pgx.StrictNamedArgs{"endpoint": endpoint, "after": w.after, "up_to": w.upTo, "limit": replayPage}
+	sql := selectCandidates
 	if len(r.Sequences) > 0 {
 		sql += " WHERE c.sequence = ANY(@sequences) AND coalesce(d.state, 'missing') <> 'pending'"
 		args["sequences"] = r.Sequences
@@ -136,20 +188,17 @@ func openCandidates(ctx context.Context, tx pgx.Tx, endpoint string, r *outbox.R
 			args["kinds"] = texts(r.Kinds)
 		}
 	}
-	_, err := tx.Exec(ctx, sql+" ORDER BY c.sequence", args)
-	return err
-}
-
-func fetchCandidates(ctx context.Context, tx pgx.Tx) ([]candidate, error) {
-	rows, err := tx.Query(ctx, fmt.Sprintf("FETCH %d FROM candidates", replayPage))
+	rows, err := tx.Query(ctx, sql+" AND c.sequence > @after AND c.sequence <= @up_to ORDER BY c.sequence LIMIT @limit", args)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, pgx.RowToStructByName[candidate])
 }
 
-// replay goes through the candidates, page by page.
-func (s *Store) replay(ctx context.Context, tx pgx.Tx, e *outbox.Endpoint, r *outbox.Replay) (res outbox.ReplayResult, err error) {
+// replay goes through the candidates of a window, page by page, until it has
+// room messages, and moves the window behind the last one that it looked at. More
+// says that it has not seen all.
+func (s *Store) replay(ctx context.Context, tx pgx.Tx, e *outbox.Endpoint, r *outbox.Replay, w *window, room int) (res outbox.ReplayResult, err error) {
 	matcher, err := outbox.NewMatcher(e.Filter, s.cfg.Calendar)
 	if err != nil {
 		return res, &refusedError{"the endpoint's filter: " + err.Error()}
@@ -158,22 +207,21 @@ func (s *Store) replay(ctx context.Context, tx pgx.Tx, e *outbox.Endpoint, r *ou
 	if err != nil {
 		return res, err
 	}
-	if err := openCandidates(ctx, tx, e.Name, r); err != nil {
-		return res, err
-	}
 	for {
-		page, err := fetchCandidates(ctx, tx)
+		page, err := candidates(ctx, tx, e.Name, r, *w)
 		if err != nil || len(page) == 0 {
 			return res, err
 		}
-		full := len(page) == replayPage
+		res.More = len(page) == replayPage
 		changes, err := candidatesAsOf(ctx, tx, page)
 		if err != nil {
 			return res, err
 		}
+		w.after = page[len(page)-1].Sequence
 		page, changes = wanted(page, changes, len(r.Sequences) > 0, matcher)
-		if room := outbox.MaxReplay - int(res.Count); len(page) > room {
-			page, changes, full, res.More = page[:room], changes[:room], false, true
+		if left := room - int(res.Count); len(page) > left {
+			page, changes, res.More = page[:left], changes[:left], true
+			w.after = page[left-1].Sequence
 		}
 		res.Count += int64(len(page))
 		for i := range page[:min(len(page), max(0, outbox.PreviewExamples-len(res.Examples)))] {
@@ -184,7 +232,7 @@ func (s *Store) replay(ctx context.Context, tx pgx.Tx, e *outbox.Endpoint, r *ou
 				return res, err
 			}
 		}
-		if !full {
+		if !res.More || int(res.Count) >= room {
 			return res, nil
 		}
 	}
