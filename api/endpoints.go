@@ -254,8 +254,8 @@ func (s *Server) createEndpoint(c *gin.Context) {
 	s.stored(c, &st)
 }
 
-// putEndpoint stores a new version of an endpoint. Headers that read <redacted>
-// stay as they are.
+// putEndpoint stores a new version of an endpoint. Headers and a query that read
+// <redacted> stay as they are.
 func (s *Server) putEndpoint(c *gin.Context) {
 	if !s.delivers(c) {
 		return
@@ -276,6 +276,7 @@ func (s *Server) putEndpoint(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
+	in.KeepURL(old.URL)
 	var errs []error
 	for _, header := range in.KeepHeaders(old.Headers) {
 		errs = append(errs, &events.FieldError{Field: "headers." + header, Reason: "has no value to keep"})

@@ -133,6 +133,29 @@ func TestEndpoints(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, a.StatusCode)
 }
 
+// TestQueryOfAnEndpointIsSecret: whoever holds the key in it may post there.
+func TestQueryOfAnEndpointIsSecret(t *testing.T) {
+	t.Parallel()
+	p, store := serveDeliveries(t, nil)
+	made := p.ok("POST", endpointsPath, `{"by":"Lan","name":"ioc","url":"https://ioc.example/hook?token=s3cret"}`)
+	assert.Equal(t, "https://ioc.example/hook?<redacted>", made["url"])
+	for _, path := range []string{endpointsPath, endpointsPath + "/ioc"} {
+		_, body := p.sendText("GET", path, "")
+		assert.Contains(t, body, "https://ioc.example/hook?<redacted>")
+		assert.NotContains(t, body, "s3cret")
+	}
+	changed := p.ok("PUT", endpointsPath+"/ioc", `{"by":"Lan","url":"https://ioc.example/hook?<redacted>","rate":3}`)
+	assert.Equal(t, "https://ioc.example/hook?<redacted>", changed["url"])
+	kept, err := store.Endpoint(t.Context(), "ioc")
+	require.NoError(t, err)
+	assert.Equal(t, "https://ioc.example/hook?token=s3cret", kept.URL)
+	a, body := p.sendText("PUT", endpointsPath+"/ioc", `{"by":"Lan","url":"https://evil.example/hook?<redacted>"}`)
+	assert.Equal(t, http.StatusUnprocessableEntity, a.StatusCode, "it goes nowhere else")
+	assert.Contains(t, body, `"field":"url"`)
+	a, _ = p.sendText("POST", endpointsPath, `{"by":"Lan","name":"two","url":"https://ioc.example/hook?<redacted>"}`)
+	assert.Equal(t, http.StatusUnprocessableEntity, a.StatusCode)
+}
+
 func TestEndpointProblemsAreAllTold(t *testing.T) {
 	t.Parallel()
 	p, _ := serveDeliveries(t, nil)

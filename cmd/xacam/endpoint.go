@@ -248,9 +248,6 @@ func exportEndpoints(ctx context.Context, s *pgstore.Store, names []string, secr
 			continue
 		}
 		f := endpointFile{Spec: outbox.SpecOf(e, secrets)}
-		if !secrets {
-			f.RedactURL()
-		}
 		for _, k := range e.Secrets {
 			if secrets && k.Expires.IsZero() {
 				f.Secrets = append(f.Secrets, k.Reveal())

@@ -96,14 +96,24 @@ func TestCheckEveryProblem(t *testing.T) {
 	assert.Len(t, strings.Split(err.Error(), "\n"), 5)
 }
 
-func TestRedactURL(t *testing.T) {
+func TestRedactedURL(t *testing.T) {
 	t.Parallel()
-	s := outbox.Spec{Name: "ioc", URL: "https://ioc.example/hook"}
-	s.RedactURL()
-	assert.Equal(t, "https://ioc.example/hook", s.URL)
-	s.URL += "?token=verysecret"
-	s.RedactURL()
+	e := outbox.Endpoint{Name: "ioc", URL: "https://ioc.example/hook"}
+	assert.Equal(t, "https://ioc.example/hook", outbox.SpecOf(e, false).URL)
+	e.URL += "?token=verysecret"
+	assert.Equal(t, e.URL, outbox.SpecOf(e, true).URL)
+	s := outbox.SpecOf(e, false)
 	assert.Equal(t, "https://ioc.example/hook?<redacted>", s.URL)
 	_, err := s.Endpoint()
 	require.ErrorContains(t, err, "url", "what was redacted is no address")
+	for shown, want := range map[string]string{
+		"https://ioc.example/hook?<redacted>":  e.URL,
+		"https://evil.example/hook?<redacted>": "https://evil.example/hook?<redacted>", // the key goes nowhere else
+		"https://ioc.example/hook":             "https://ioc.example/hook",
+		"https://ioc.example/hook?token=new":   "https://ioc.example/hook?token=new",
+	} {
+		s.URL = shown
+		s.KeepURL(e.URL)
+		assert.Equal(t, want, s.URL)
+	}
 }

@@ -92,8 +92,8 @@ func (s Spec) Endpoint() (Endpoint, error) {
 	return e, errors.Join(append(errs, err)...)
 }
 
-// SpecOf returns how e is written. With secrets false the values of headers read
-// Redacted.
+// SpecOf returns how e is written. With secrets false the values of headers and
+// the query of the address, which often holds a key, read Redacted.
 func SpecOf(e Endpoint, secrets bool) Spec {
 	enabled := e.Enabled
 	s := Spec{
@@ -111,6 +111,7 @@ func SpecOf(e Endpoint, secrets bool) Spec {
 		s.AllowCIDRs = append(s.AllowCIDRs, p.String())
 	}
 	if !secrets {
+		s.URL = redactURL(s.URL)
 		for name := range s.Headers {
 			s.Headers[name] = Redacted
 		}
@@ -118,10 +119,20 @@ func SpecOf(e Endpoint, secrets bool) Spec {
 	return s
 }
 
-// RedactURL leaves out the query of the address, which often holds a key.
-func (s *Spec) RedactURL() {
-	if address, _, found := strings.Cut(s.URL, "?"); found {
-		s.URL = address + "?" + Redacted
+// redactURL leaves out the query and the fragment of an address.
+func redactURL(address string) string {
+	if i := strings.IndexAny(address, "?#"); i >= 0 {
+		return address[:i+1] + Redacted
+	}
+	return address
+}
+
+// KeepURL replaces an address whose query reads Redacted by old, if it is the
+// same up to there: people send back what they were shown, and what is secret
+// must not go to another address. Else it stays, and Endpoint refuses it.
+func (s *Spec) KeepURL(old string) {
+	if s.URL != old && s.URL == redactURL(old) {
+		s.URL = old
 	}
 }
 

@@ -231,6 +231,7 @@ func TestReplayInParts(t *testing.T) {
 	assert.Equal(t, []string{"4500"}, query(t, dsn, "SELECT count(*)::text FROM delivery WHERE state = 'pending' AND lane = 2"))
 	assert.Equal(t, []string{"1 2000", "2 2000", "3 500"}, query(t, dsn,
 		"SELECT (detail ->> 'part') || ' ' || (detail ->> 'count') FROM audit WHERE action = 'endpoint.replay' AND idempotency_key = 'all' ORDER BY number"))
-	_, err = s.Replay(ctx, "ioc", r, outbox.Act{By: "Lan", Version: 7})
+	_, err = s.Replay(ctx, "ioc", r, outbox.Act{By: "Lan", Key: "other", Version: 7})
 	require.ErrorIs(t, err, events.ErrConflict)
+	assert.Equal(t, "0", tally(t, dsn, "idempotency WHERE key = 'other'"))
 }
