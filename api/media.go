@@ -114,5 +114,6 @@ func (s *Server) getMedia(c *gin.Context) {
 	h.Set("Cache-Control", "private, max-age=3600")
 	h.Set("Cross-Origin-Resource-Policy", "cross-origin") // the receiver shows it on its own pages
 	h.Set("Content-Disposition", mime.FormatMediaType("inline", map[string]string{"filename": path.Base(file)}))
-	http.ServeContent(&problemWriter{c: c, w: c.Writer}, c.Request, "", time.Time{}, f)
+	// A receiver on a weak line may take longer than an answer of the API should.
+	http.ServeContent(&problemWriter{c: c, w: patientWriter(c)}, c.Request, "", time.Time{}, f)
 }
