@@ -277,49 +277,39 @@ const testGrace = 5 * time.Second
 // testEndpoint sends a marked test now, also to a disabled endpoint, and answers
 // how it went. It is logged like every attempt.
 func (s *Server) testEndpoint(c *gin.Context) {
-	if !s.delivers(c) {
-		return
-	}
 	var in struct {
 		By string `json:"by"`
 	}
-	err := readJSON(c.Request, &in)
-	var act outbox.Act
-	if err == nil {
-		act, err = s.actor(c, in.By)
-	}
-	if err == nil && s.cfg.TestEndpoint == nil {
-		err = &refusal{Status: http.StatusNotFound, Detail: "this server delivers nothing"}
-	}
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), outbox.MaxTimeout+testGrace)
-	defer cancel()
-	e, before, err := s.cfg.Deliveries.BeginTest(ctx, c.Param("name"), act)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	if before != nil {
-		s.writeJSON(c, http.StatusOK, s.attemptJSON(before))
-		return
-	}
-	id := fmt.Sprintf("test-%s-%d", e.Name, s.cfg.Now().UnixMicro())
-	a := outbox.Attempt{Endpoint: e.Name, Kind: outbox.KindTest, MessageID: id, Number: 1, Result: s.cfg.TestEndpoint(ctx, e, id)}
-	if a.Result.Started.IsZero() {
-		a.Result.Started = s.cfg.Now()
-	}
-	// Also when the client has gone: what was sent stays known.
-	logging, stop := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.RequestTimeout)
-	defer stop()
-	if a, err = s.cfg.Deliveries.LogAttempt(logging, a, act); err != nil {
-		s.fail(c, err)
-		return
-	}
-	s.cfg.Log.InfoContext(ctx, "an endpoint was tested", "endpoint", e.Name, "by", in.By, "status", a.Result.Status)
-	s.writeJSON(c, http.StatusOK, s.attemptJSON(&a))
+	s.change(c, &in, &in.By, outbox.MaxTimeout+testGrace, func(ctx context.Context, act outbox.Act, wrong error) error {
+		if wrong == nil && s.cfg.TestEndpoint == nil {
+			wrong = &refusal{Status: http.StatusNotFound, Detail: "this server delivers nothing"}
+		}
+		if wrong != nil {
+			return wrong
+		}
+		e, before, err := s.cfg.Deliveries.BeginTest(ctx, c.Param("name"), act)
+		if err != nil {
+			return err
+		}
+		if before != nil {
+			s.writeJSON(c, http.StatusOK, s.attemptJSON(before))
+			return nil
+		}
+		id := fmt.Sprintf("test-%s-%d", e.Name, s.cfg.Now().UnixMicro())
+		a := outbox.Attempt{Endpoint: e.Name, Kind: outbox.KindTest, MessageID: id, Number: 1, Result: s.cfg.TestEndpoint(ctx, e, id)}
+		if a.Result.Started.IsZero() {
+			a.Result.Started = s.cfg.Now()
+		}
+		// Also when the client has gone: what was sent stays known.
+		logging, stop := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.RequestTimeout)
+		defer stop()
+		if a, err = s.cfg.Deliveries.LogAttempt(logging, a, act); err != nil {
+			return err
+		}
+		s.cfg.Log.InfoContext(ctx, "an endpoint was tested", "endpoint", e.Name, "by", in.By, "status", a.Result.Status)
+		s.writeJSON(c, http.StatusOK, s.attemptJSON(&a))
+		return nil
+	})
 }
 
 // replayTimeout is what a large replay may take.
@@ -327,9 +317,6 @@ const replayTimeout = 50 * time.Second
 
 // replay queues messages again, or says what it would queue.
 func (s *Server) replay(c *gin.Context) {
-	if !s.delivers(c) {
-		return
-	}
 	var in struct {
 		By        string               `json:"by"`
 		Preview   bool                 `json:"preview"`
@@ -339,35 +326,29 @@ func (s *Server) replay(c *gin.Context) {
 		Kinds     []events.Kind        `json:"kinds"`
 		State     outbox.DeliveryState `json:"state"`
 	}
-	if err := readJSON(c.Request, &in); err != nil {
-		s.fail(c, err)
-		return
-	}
-	act, err := s.actor(c, in.By)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	r := outbox.Replay{Sequences: in.Sequences, Kinds: in.Kinds, State: in.State, Preview: in.Preview}
-	if in.From != nil {
-		r.From = in.From.UTC()
-	}
-	if in.To != nil {
-		r.To = in.To.UTC()
-	}
-	if r.State == "all" {
-		r.State = ""
-	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), replayTimeout)
-	defer cancel()
-	// A server that only has the handler has no deadline to move.
-	_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(replayTimeout + 10*time.Second))
-	res, err := s.cfg.Deliveries.Replay(ctx, c.Param("name"), r, act)
-	if err != nil {
-		s.failChange(c, act, err)
-		return
-	}
-	s.writeJSON(c, http.StatusOK, map[string]any{
-		"preview": in.Preview, "count": res.Count, "more": res.More, "examples": s.deliveriesJSON(res.Examples),
+	s.change(c, &in, &in.By, replayTimeout, func(ctx context.Context, act outbox.Act, wrong error) error {
+		if wrong != nil {
+			return wrong
+		}
+		r := outbox.Replay{Sequences: in.Sequences, Kinds: in.Kinds, State: in.State, Preview: in.Preview}
+		if in.From != nil {
+			r.From = in.From.UTC()
+		}
+		if in.To != nil {
+			r.To = in.To.UTC()
+		}
+		if r.State == "all" {
+			r.State = ""
+		}
+		// A server that only has the handler has no deadline to move.
+		_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(replayTimeout + 10*time.Second))
+		res, err := s.cfg.Deliveries.Replay(ctx, c.Param("name"), r, act)
+		if err != nil {
+			return err
+		}
+		s.writeJSON(c, http.StatusOK, map[string]any{
+			"preview": in.Preview, "count": res.Count, "more": res.More, "examples": s.deliveriesJSON(res.Examples),
+		})
+		return nil
 	})
 }

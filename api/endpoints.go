@@ -164,8 +164,12 @@ func (s *Server) writeEndpoint(c *gin.Context, status int, e *outbox.Endpoint, v
 
 func etagOf(version int) string { return `"` + strconv.Itoa(version) + `"` }
 
-// stored answers a change, new secrets included: they are shown once.
-func (s *Server) stored(c *gin.Context, st *outbox.Stored) {
+// stored answers a change, new secrets included: they are shown once. An error of
+// the store is returned.
+func (s *Server) stored(c *gin.Context, st *outbox.Stored, err error) error {
+	if err != nil {
+		return err
+	}
 	out := struct {
 		endpointJSON
 		Issued []secretJSON `json:"issued"`
@@ -181,6 +185,7 @@ func (s *Server) stored(c *gin.Context, st *outbox.Stored) {
 		c.Header("Location", pathEndpoints+"/"+st.Endpoint.Name)
 	}
 	s.writeEndpoint(c, status, &st.Endpoint, out)
+	return nil
 }
 
 // actor reads who acts, under what key and on which version.
@@ -204,9 +209,11 @@ func ifMatch(header string) (int, error) {
 
 // failChange is fail, but for a version that is not there any more.
 func (s *Server) failChange(c *gin.Context, act outbox.Act, err error) {
-	if act.Version != 0 && errors.Is(err, events.ErrConflict) {
+	_, told := errors.AsType[*events.ConflictError](err)
+	switch conflict := errors.Is(err, events.ErrConflict) && !told; {
+	case conflict && act.Version != 0:
 		err = &refusal{Status: http.StatusPreconditionFailed, Detail: "somebody has changed it since; read it again"}
-	} else if errors.Is(err, events.ErrConflict) {
+	case conflict:
 		err = &refusal{Status: http.StatusConflict, Detail: reasonOf(err)}
 	}
 	s.fail(c, err)
@@ -221,84 +228,78 @@ func reasonOf(err error) string {
 	return text
 }
 
-// createEndpoint stores a new endpoint and answers its secrets, once.
-func (s *Server) createEndpoint(c *gin.Context) {
+// change reads the body of a request that changes something into in, and who
+// asks for it from by, which points into that. do gets what is wrong with these,
+// to be joined with what else is wrong, and answers, unless it returns an error.
+func (s *Server) change(
+	c *gin.Context, in any, by *string, limit time.Duration, do func(ctx context.Context, act outbox.Act, wrong error) error,
+) {
 	if !s.delivers(c) {
 		return
 	}
-	var in endpointRequest
-	if err := readJSON(c.Request, &in); err != nil {
+	if err := readJSON(c.Request, in); err != nil {
 		s.fail(c, err)
 		return
 	}
-	e, err := in.Endpoint()
-	act, aerr := s.actor(c, in.By)
-	var secret error
-	if in.Secret != "" {
-		k, perr := outbox.ParseSecret(in.Secret, s.cfg.Now())
-		if e.Secrets = []outbox.Secret{k}; perr != nil {
-			secret = &events.FieldError{Field: "secret", Reason: perr.Error()}
-		}
-	}
-	if err := errors.Join(aerr, err, secret); err != nil {
-		s.fail(c, err)
-		return
-	}
-	ctx, cancel := s.request(c)
+	act, wrong := s.actor(c, *by)
+	ctx, cancel := context.WithTimeout(c.Request.Context(), limit)
 	defer cancel()
-	st, err := s.cfg.Endpoints.CreateEndpoint(ctx, e, act)
-	if err != nil {
+	if err := do(ctx, act, wrong); err != nil {
 		s.failChange(c, act, err)
-		return
 	}
-	s.stored(c, &st)
+}
+
+// createEndpoint stores a new endpoint and answers its secrets, once.
+func (s *Server) createEndpoint(c *gin.Context) {
+	var in endpointRequest
+	s.change(c, &in, &in.By, s.cfg.RequestTimeout, func(ctx context.Context, act outbox.Act, wrong error) error {
+		e, err := in.Endpoint()
+		var secret error
+		if in.Secret != "" {
+			k, perr := outbox.ParseSecret(in.Secret, s.cfg.Now())
+			if e.Secrets = []outbox.Secret{k}; perr != nil {
+				secret = &events.FieldError{Field: "secret", Reason: perr.Error()}
+			}
+		}
+		if err := errors.Join(wrong, err, secret); err != nil {
+			return err
+		}
+		st, err := s.cfg.Endpoints.CreateEndpoint(ctx, e, act)
+		return s.stored(c, &st, err)
+	})
 }
 
 // putEndpoint stores a new version of an endpoint. Headers and a query that read
 // <redacted> stay as they are.
 func (s *Server) putEndpoint(c *gin.Context) {
-	if !s.delivers(c) {
-		return
-	}
 	var in endpointRequest
-	if err := readJSON(c.Request, &in); err != nil {
-		s.fail(c, err)
-		return
-	}
-	name := c.Param("name")
-	if in.Name == "" {
-		in.Name = name
-	}
-	ctx, cancel := s.request(c)
-	defer cancel()
-	old, err := s.cfg.Endpoints.Endpoint(ctx, name)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	in.KeepURL(old.URL)
-	var errs []error
-	for _, header := range in.KeepHeaders(old.Headers) {
-		errs = append(errs, &events.FieldError{Field: "headers." + header, Reason: "has no value to keep"})
-	}
-	if in.Name != name {
-		errs = append(errs, &events.FieldError{Field: "name", Reason: "cannot be changed"})
-	}
-	if in.Secret != "" {
-		errs = append(errs, &events.FieldError{Field: "secret", Reason: "is changed at " + pathEndpoints + "/" + old.Name + "/secrets"})
-	}
-	e, err := in.Endpoint()
-	act, aerr := s.actor(c, in.By)
-	if err := errors.Join(aerr, err, errors.Join(errs...)); err != nil {
-		s.fail(c, err)
-		return
-	}
-	st, err := s.cfg.Endpoints.UpdateEndpoint(ctx, e, act)
-	if err != nil {
-		s.failChange(c, act, err)
-		return
-	}
-	s.stored(c, &st)
+	s.change(c, &in, &in.By, s.cfg.RequestTimeout, func(ctx context.Context, act outbox.Act, wrong error) error {
+		name := c.Param("name")
+		if in.Name == "" {
+			in.Name = name
+		}
+		old, err := s.cfg.Endpoints.Endpoint(ctx, name)
+		if err != nil {
+			return err
+		}
+		in.KeepURL(old.URL)
+		errs := []error{wrong}
+		for _, header := range in.KeepHeaders(old.Headers) {
+			errs = append(errs, &events.FieldError{Field: "headers." + header, Reason: "has no value to keep"})
+		}
+		if in.Name != name {
+			errs = append(errs, &events.FieldError{Field: "name", Reason: "cannot be changed"})
+		}
+		if in.Secret != "" {
+			errs = append(errs, &events.FieldError{Field: "secret", Reason: "is changed at " + pathEndpoints + "/" + old.Name + "/secrets"})
+		}
+		e, err := in.Endpoint()
+		if err := errors.Join(append(errs, err)...); err != nil {
+			return err
+		}
+		st, err := s.cfg.Endpoints.UpdateEndpoint(ctx, e, act)
+		return s.stored(c, &st, err)
+	})
 }
 
 // deleteEndpoint removes an endpoint and what waits for it.
@@ -336,34 +337,14 @@ func (s *Server) remove(c *gin.Context, do func(context.Context, outbox.Act) err
 
 // enableEndpoint makes an endpoint take deliveries again.
 func (s *Server) enableEndpoint(c *gin.Context) {
-	if !s.delivers(c) {
-		return
-	}
 	var in struct {
 		By string `json:"by"`
 	}
-	s.change(c, &in, func(ctx context.Context) (outbox.Stored, outbox.Act, error) {
-		act, err := s.actor(c, in.By)
-		if err != nil {
-			return outbox.Stored{}, act, err
+	s.change(c, &in, &in.By, s.cfg.RequestTimeout, func(ctx context.Context, act outbox.Act, wrong error) error {
+		if wrong != nil {
+			return wrong
 		}
 		st, err := s.cfg.Endpoints.EnableEndpoint(ctx, c.Param("name"), act)
-		return st, act, err
+		return s.stored(c, &st, err)
 	})
-}
-
-// change reads the body into in, and answers what do stored.
-func (s *Server) change(c *gin.Context, in any, do func(context.Context) (outbox.Stored, outbox.Act, error)) {
-	if err := readJSON(c.Request, in); err != nil {
-		s.fail(c, err)
-		return
-	}
-	ctx, cancel := s.request(c)
-	defer cancel()
-	st, act, err := do(ctx)
-	if err != nil {
-		s.failChange(c, act, err)
-		return
-	}
-	s.stored(c, &st)
 }

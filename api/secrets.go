@@ -17,18 +17,14 @@ const defaultOverlap = 24 * time.Hour
 
 // rotateSecret makes a new secret and answers it, once.
 func (s *Server) rotateSecret(c *gin.Context) {
-	if !s.delivers(c) {
-		return
-	}
 	var in struct {
 		By      string  `json:"by"`
 		Scheme  string  `json:"scheme"`
 		Secret  string  `json:"secret"`
 		Overlap *string `json:"overlap"`
 	}
-	s.change(c, &in, func(ctx context.Context) (outbox.Stored, outbox.Act, error) {
-		act, err := s.actor(c, in.By)
-		errs := []error{err}
+	s.change(c, &in, &in.By, s.cfg.RequestTimeout, func(ctx context.Context, act outbox.Act, wrong error) (err error) {
+		errs := []error{wrong}
 		overlap, scheme := defaultOverlap, in.Scheme
 		if in.Overlap != nil {
 			if overlap, err = time.ParseDuration(*in.Overlap); err != nil {
@@ -49,9 +45,9 @@ func (s *Server) rotateSecret(c *gin.Context) {
 			scheme = outbox.SchemeHMAC
 		}
 		if err := errors.Join(errs...); err != nil {
-			return outbox.Stored{}, act, err
+			return err
 		}
 		st, err := s.cfg.Endpoints.RotateSecret(ctx, c.Param("name"), scheme, given, overlap, act)
-		return st, act, err
+		return s.stored(c, &st, err)
 	})
 }

@@ -67,11 +67,7 @@ func newAuditVerifyCommand() *cobra.Command {
 				}
 				return verifyFile(file, cmd.InOrStdin(), keys, heads, out)
 			}
-			cfg, err := loadConfig(config)
-			if err != nil {
-				return err
-			}
-			return withKeys(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store, keys *vault.Vault) error {
+			return withConfiguredKeys(cmd, config, func(ctx context.Context, s *pgstore.Store, keys *vault.Vault) error {
 				return s.AuditChain(ctx, func(entries iter.Seq2[audit.Entry, error], head audit.Head) error {
 					return verifyChain(entries, head, keys.Known, heads, out)
 				})
@@ -167,11 +163,7 @@ func newAuditExportCommand() *cobra.Command {
 		Short: "Write the audit chain and its signed head as JSON lines, which audit verify --file checks",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(config)
-			if err != nil {
-				return err
-			}
-			return withStore(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store) error {
+			return withConfigured(cmd, config, func(ctx context.Context, _ *Config, s *pgstore.Store) error {
 				var last audit.Head
 				err := s.AuditChain(ctx, func(entries iter.Seq2[audit.Entry, error], head audit.Head) error {
 					last = head

@@ -37,10 +37,6 @@ func newFeedKeyCreateCommand() *cobra.Command {
 		Short: "Make a key and print it, this once",
 		Args:  usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := loadConfig(config)
-			if err != nil {
-				return err
-			}
 			k.Name, k.Filter.Severity = args[0], events.Severity(severity)
 			for _, v := range kinds {
 				k.Filter.Kinds = append(k.Filter.Kinds, events.Kind(v))
@@ -59,7 +55,7 @@ func newFeedKeyCreateCommand() *cobra.Command {
 			}
 			secret := outbox.NewFeedSecret()
 			k.Hash, _ = outbox.HashFeedSecret(secret)
-			return withKeys(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store, _ *vault.Vault) error {
+			return withConfiguredKeys(cmd, config, func(ctx context.Context, s *pgstore.Store, _ *vault.Vault) error {
 				if _, _, err := s.CreateFeedKey(ctx, k, outbox.Act{By: by}); err != nil {
 					return err
 				}
@@ -90,11 +86,7 @@ func newFeedKeyListCommand() *cobra.Command {
 		Short: "List the keys, without what is secret",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(config)
-			if err != nil {
-				return err
-			}
-			return withStore(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store) error {
+			return withConfigured(cmd, config, func(ctx context.Context, cfg *Config, s *pgstore.Store) error {
 				keys, err := s.FeedKeys(ctx)
 				if err != nil {
 					return err
@@ -146,11 +138,7 @@ func newFeedKeyRevokeCommand() *cobra.Command {
 		Short: "End a key at once",
 		Args:  usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := loadConfig(config)
-			if err != nil {
-				return err
-			}
-			return withKeys(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store, _ *vault.Vault) error {
+			return withConfiguredKeys(cmd, config, func(ctx context.Context, s *pgstore.Store, _ *vault.Vault) error {
 				err := s.RevokeFeedKey(ctx, args[0], outbox.Act{By: by})
 				if errors.Is(err, events.ErrNotFound) {
 					return fmt.Errorf("there is no feed key %q; xacam feed-key list shows them", args[0])
