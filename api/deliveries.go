@@ -280,20 +280,19 @@ func (s *Server) testEndpoint(c *gin.Context) {
 	var in struct {
 		By string `json:"by"`
 	}
-	s.change(c, &in, &in.By, outbox.MaxTimeout+testGrace, func(ctx context.Context, act outbox.Act, wrong error) error {
+	s.change(c, &in, &in.By, outbox.MaxTimeout+testGrace, func(ctx context.Context, act outbox.Act, wrong error) (any, error) {
 		if wrong == nil && s.cfg.TestEndpoint == nil {
 			wrong = &refusal{Status: http.StatusNotFound, Detail: "this server delivers nothing"}
 		}
 		if wrong != nil {
-			return wrong
+			return nil, wrong
 		}
 		e, before, err := s.cfg.Deliveries.BeginTest(ctx, c.Param("name"), act)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if before != nil {
-			s.writeJSON(c, http.StatusOK, s.attemptJSON(before))
-			return nil
+			return s.attemptJSON(before), nil
 		}
 		id := fmt.Sprintf("test-%s-%d", e.Name, s.cfg.Now().UnixMicro())
 		a := outbox.Attempt{Endpoint: e.Name, Kind: outbox.KindTest, MessageID: id, Number: 1, Result: s.cfg.TestEndpoint(ctx, e, id)}
@@ -304,11 +303,10 @@ func (s *Server) testEndpoint(c *gin.Context) {
 		logging, stop := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.RequestTimeout)
 		defer stop()
 		if a, err = s.cfg.Deliveries.LogAttempt(logging, a, act); err != nil {
-			return err
+			return nil, err
 		}
 		s.cfg.Log.InfoContext(ctx, "an endpoint was tested", "endpoint", e.Name, "by", in.By, "status", a.Result.Status)
-		s.writeJSON(c, http.StatusOK, s.attemptJSON(&a))
-		return nil
+		return s.attemptJSON(&a), nil
 	})
 }
 
@@ -326,9 +324,9 @@ func (s *Server) replay(c *gin.Context) {
 		Kinds     []events.Kind        `json:"kinds"`
 		State     outbox.DeliveryState `json:"state"`
 	}
-	s.change(c, &in, &in.By, replayTimeout, func(ctx context.Context, act outbox.Act, wrong error) error {
+	s.change(c, &in, &in.By, replayTimeout, func(ctx context.Context, act outbox.Act, wrong error) (any, error) {
 		if wrong != nil {
-			return wrong
+			return nil, wrong
 		}
 		r := outbox.Replay{Sequences: in.Sequences, Kinds: in.Kinds, State: in.State, Preview: in.Preview}
 		if in.From != nil {
@@ -344,11 +342,10 @@ func (s *Server) replay(c *gin.Context) {
 		_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(replayTimeout + 10*time.Second))
 		res, err := s.cfg.Deliveries.Replay(ctx, c.Param("name"), r, act)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		s.writeJSON(c, http.StatusOK, map[string]any{
+		return map[string]any{
 			"preview": in.Preview, "count": res.Count, "more": res.More, "examples": s.deliveriesJSON(res.Examples),
-		})
-		return nil
+		}, nil
 	})
 }

@@ -164,12 +164,8 @@ func (s *Server) writeEndpoint(c *gin.Context, status int, e *outbox.Endpoint, v
 
 func etagOf(version int) string { return `"` + strconv.Itoa(version) + `"` }
 
-// stored answers a change, new secrets included: they are shown once. An error of
-// the store is returned.
-func (s *Server) stored(c *gin.Context, st *outbox.Stored, err error) error {
-	if err != nil {
-		return err
-	}
+// stored answers a change, new secrets included: they are shown once.
+func (s *Server) stored(c *gin.Context, st *outbox.Stored) {
 	out := struct {
 		endpointJSON
 		Issued []secretJSON `json:"issued"`
@@ -185,7 +181,6 @@ func (s *Server) stored(c *gin.Context, st *outbox.Stored, err error) error {
 		c.Header("Location", pathEndpoints+"/"+st.Endpoint.Name)
 	}
 	s.writeEndpoint(c, status, &st.Endpoint, out)
-	return nil
 }
 
 // actor reads who acts, under what key and on which version.
@@ -230,9 +225,10 @@ func reasonOf(err error) string {
 
 // change reads the body of a request that changes something into in, and who
 // asks for it from by, which points into that. do gets what is wrong with these,
-// to be joined with what else is wrong, and answers, unless it returns an error.
+// to be joined with what else is wrong, and returns the answer: an outbox.Stored
+// or what has a JSON form.
 func (s *Server) change(
-	c *gin.Context, in any, by *string, limit time.Duration, do func(ctx context.Context, act outbox.Act, wrong error) error,
+	c *gin.Context, in any, by *string, limit time.Duration, do func(ctx context.Context, act outbox.Act, wrong error) (any, error),
 ) {
 	if !s.delivers(c) {
 		return
@@ -244,15 +240,22 @@ func (s *Server) change(
 	act, wrong := s.actor(c, *by)
 	ctx, cancel := context.WithTimeout(c.Request.Context(), limit)
 	defer cancel()
-	if err := do(ctx, act, wrong); err != nil {
+	answer, err := do(ctx, act, wrong)
+	if err != nil {
 		s.failChange(c, act, err)
+		return
 	}
+	if st, ok := answer.(outbox.Stored); ok {
+		s.stored(c, &st)
+		return
+	}
+	s.writeJSON(c, http.StatusOK, answer)
 }
 
 // createEndpoint stores a new endpoint and answers its secrets, once.
 func (s *Server) createEndpoint(c *gin.Context) {
 	var in endpointRequest
-	s.change(c, &in, &in.By, s.cfg.RequestTimeout, func(ctx context.Context, act outbox.Act, wrong error) error {
+	s.change(c, &in, &in.By, s.cfg.RequestTimeout, func(ctx context.Context, act outbox.Act, wrong error) (any, error) {
 		e, err := in.Endpoint()
 		var secret error
 		if in.Secret != "" {
@@ -262,10 +265,9 @@ func (s *Server) createEndpoint(c *gin.Context) {
 			}
 		}
 		if err := errors.Join(wrong, err, secret); err != nil {
-			return err
+			return nil, err
 		}
-		st, err := s.cfg.Endpoints.CreateEndpoint(ctx, e, act)
-		return s.stored(c, &st, err)
+		return s.cfg.Endpoints.CreateEndpoint(ctx, e, act)
 	})
 }
 
@@ -273,14 +275,14 @@ func (s *Server) createEndpoint(c *gin.Context) {
 // <redacted> stay as they are.
 func (s *Server) putEndpoint(c *gin.Context) {
 	var in endpointRequest
-	s.change(c, &in, &in.By, s.cfg.RequestTimeout, func(ctx context.Context, act outbox.Act, wrong error) error {
+	s.change(c, &in, &in.By, s.cfg.RequestTimeout, func(ctx context.Context, act outbox.Act, wrong error) (any, error) {
 		name := c.Param("name")
 		if in.Name == "" {
 			in.Name = name
 		}
 		old, err := s.cfg.Endpoints.Endpoint(ctx, name)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		in.KeepURL(old.URL)
 		errs := []error{wrong}
@@ -295,10 +297,9 @@ func (s *Server) putEndpoint(c *gin.Context) {
 		}
 		e, err := in.Endpoint()
 		if err := errors.Join(append(errs, err)...); err != nil {
-			return err
+			return nil, err
 		}
-		st, err := s.cfg.Endpoints.UpdateEndpoint(ctx, e, act)
-		return s.stored(c, &st, err)
+		return s.cfg.Endpoints.UpdateEndpoint(ctx, e, act)
 	})
 }
 
@@ -340,11 +341,10 @@ func (s *Server) enableEndpoint(c *gin.Context) {
 	var in struct {
 		By string `json:"by"`
 	}
-	s.change(c, &in, &in.By, s.cfg.RequestTimeout, func(ctx context.Context, act outbox.Act, wrong error) error {
+	s.change(c, &in, &in.By, s.cfg.RequestTimeout, func(ctx context.Context, act outbox.Act, wrong error) (any, error) {
 		if wrong != nil {
-			return wrong
+			return nil, wrong
 		}
-		st, err := s.cfg.Endpoints.EnableEndpoint(ctx, c.Param("name"), act)
-		return s.stored(c, &st, err)
+		return s.cfg.Endpoints.EnableEndpoint(ctx, c.Param("name"), act)
 	})
 }

@@ -46,7 +46,7 @@ func TestRetries(t *testing.T) {
 			<-release
 			return outbox.Result{Outcome: outbox.Retry, Status: 503, Err: errors.New("503"), Started: time.Now()}
 		}
-		c.Feed = c.Endpoints.(FeedStore) //nolint:forcetypeassert,errcheck // the store is all of it
+		c.Feed = c.Endpoints.(FeedStore) //nolint:forcetypeassert // the store is all of it
 	})
 	p.ok("POST", endpointsPath, `{"by":"Lan","name":"ioc","url":"https://ioc.example/hook"}`)
 	rotated := p.ok("POST", endpointsPath+"/ioc/secrets", `{"by":"Lan","overlap":"1h"}`)

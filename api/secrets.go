@@ -23,7 +23,7 @@ func (s *Server) rotateSecret(c *gin.Context) {
 		Secret  string  `json:"secret"`
 		Overlap *string `json:"overlap"`
 	}
-	s.change(c, &in, &in.By, s.cfg.RequestTimeout, func(ctx context.Context, act outbox.Act, wrong error) (err error) {
+	s.change(c, &in, &in.By, s.cfg.RequestTimeout, func(ctx context.Context, act outbox.Act, wrong error) (_ any, err error) {
 		errs := []error{wrong}
 		overlap, scheme := defaultOverlap, in.Scheme
 		if in.Overlap != nil {
@@ -45,9 +45,8 @@ func (s *Server) rotateSecret(c *gin.Context) {
 			scheme = outbox.SchemeHMAC
 		}
 		if err := errors.Join(errs...); err != nil {
-			return err
+			return nil, err
 		}
-		st, err := s.cfg.Endpoints.RotateSecret(ctx, c.Param("name"), scheme, given, overlap, act)
-		return s.stored(c, &st, err)
+		return s.cfg.Endpoints.RotateSecret(ctx, c.Param("name"), scheme, given, overlap, act)
 	})
 }
