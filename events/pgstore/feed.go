@@ -43,8 +43,9 @@ func (s *Store) Feed(ctx context.Context, key outbox.FeedKey, after int64, limit
 		}
 	}
 	limit = min(max(limit, 1), maxPage)
-	for scanned := 0; scanned < maxScan && len(p.Items) < limit; scanned += maxPage {
-		found, upTo, more, err := s.changes(ctx, p.Next, maxPage)
+	size := limit // what a key without a filter fills its page with
+	for scanned := 0; scanned < maxScan && len(p.Items) < limit; scanned, size = scanned+size, maxPage {
+		found, upTo, more, err := s.changes(ctx, p.Next, size)
 		if err != nil {
 			return p, classify(attempted, err)
 		}
