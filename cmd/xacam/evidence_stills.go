@@ -93,6 +93,7 @@ func (c *capturer) RunStills(ctx context.Context) error {
 			return nil
 		case job := <-c.pens:
 			d := c.draw(&job, letters)
+			c.cpu.Store(int64(threadCPU())) // the thread does nothing else
 			select {
 			case c.stills <- d: // also at the end, as long as there is room
 				continue
@@ -111,6 +112,7 @@ func (c *capturer) RunStills(ctx context.Context) error {
 type plate struct {
 	bgr  []byte
 	w, h int
+	jpeg []byte // the file it was read from, while bgr is as it was read; nil when there is none
 }
 
 // draw makes all pictures of an event.
@@ -144,11 +146,12 @@ func (c *capturer) draw(job *stillsJob, letters *draw.Letters) stillsDone {
 		}
 	}
 	if p, ok := job.sight.takePictures(job.event.ID); ok {
-		m.keep("still", "before", &plate{p.Before, p.Width, p.Height}, stillQuality)
-		m.keep("still", "after", &plate{p.After, p.Width, p.Height}, stillQuality)
+		m.keep("still", "before", &plate{bgr: p.Before, w: p.Width, h: p.Height}, stillQuality)
+		m.keep("still", "after", &plate{bgr: p.After, w: p.Width, h: p.Height}, stillQuality)
 	}
 	if snap != nil {
 		annotate(snap, job, letters)
+		snap.jpeg = nil
 		m.keep("annotated", "annotated", snap, snapshotQuality)
 	}
 	return m.done
@@ -175,7 +178,10 @@ func reason(err error) string {
 
 // keep stores a picture; act and approach are as large as they came.
 func (m *stillMaker) keep(typ, name string, p *plate, quality int) {
-	jpeg, err := prep.EncodeJPEG(p.bgr, p.w, p.h, quality)
+	jpeg, err := p.jpeg, error(nil)
+	if jpeg == nil { // once is enough: each compression loses something
+		jpeg, err = prep.EncodeJPEG(p.bgr, p.w, p.h, quality)
+	}
 	if err == nil {
 		var ref events.EvidenceRef
 		if ref, err = m.c.store.Put(typ, m.job.base+"-"+name+".jpg", m.job.event.OccurredAt, jpeg); err == nil {
@@ -207,14 +213,19 @@ func (m *stillMaker) snapshot() (*plate, error) {
 			return nil, err
 		}
 		defer img.Release()
-		return plateOf(img)
+		p, err := plateOf(img)
+		if err != nil {
+			return nil, err
+		}
+		p.jpeg = b
+		return p, nil
 	}
 	return nil, errNoPicture
 }
 
 func plateOf(pic media.Picture) (*plate, error) {
 	w, h := pic.Size()
-	p := &plate{make([]byte, 3*w*h), w, h}
+	p := &plate{bgr: make([]byte, 3*w*h), w: w, h: h}
 	return p, pic.BGR(p.bgr, w, h)
 }
 
@@ -308,7 +319,7 @@ func detail(p *plate, ev *events.Event) *plate {
 	if box.Dx() < 8 || box.Dy() < 8 {
 		return nil
 	}
-	out := &plate{make([]byte, 0, 3*box.Dx()*box.Dy()), box.Dx(), box.Dy()}
+	out := &plate{bgr: make([]byte, 0, 3*box.Dx()*box.Dy()), w: box.Dx(), h: box.Dy()}
 	for y := box.Min.Y; y < box.Max.Y; y++ {
 		out.bgr = append(out.bgr, p.bgr[3*(y*p.w+box.Min.X):3*(y*p.w+box.Max.X)]...)
 	}

@@ -203,6 +203,9 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	}
 	s.evidence = newCapturer(store, s.cfg.Evidence, time.Now, s.log)
 	s.evidence.manifest = cat.Lookup
+	s.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "xacam_evidence_stills_cpu_seconds_total", Help: "CPU time that the pictures of evidence packages took.",
+	}, func() float64 { return time.Duration(s.evidence.cpu.Load()).Seconds() }))
 	d.record.evidence = s.evidence
 	pl := &planner{
 		commune: s.cfg.Commune.Code, model: s.cfg.Inference.Model, calendar: s.cfg.calendar(),
