@@ -26,7 +26,7 @@ func TestDemo(t *testing.T) {
 	dir, err := os.MkdirTemp("", "xacam-demo-test-") // PostgreSQL's user may not pass through t.TempDir
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
-	require.NoError(t, os.Chmod(dir, 0o711)) //nolint:gosec // see above
+	require.NoError(t, os.Chmod(dir, 0o711))
 	data := filepath.Join(dir, "xacam")
 	require.NoError(t, makeDataDir(data))
 	require.NoError(t, os.Mkdir(modelDir(data), 0o750))
