@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"image"
 	"io"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -355,11 +357,35 @@ func annotate(p *plate, job *stillsJob, letters *draw.Letters) {
 		lines = append(lines, letters.Wrap(text, s.size, float64(s.W)-4*edge, 3)...)
 	}
 	w, h := s.textSize(lines)
-	s.panel(s.room(edge, float64(s.H)-edge-h, w+s.size*.2, h), lines, col)
+	w += s.size * .2
+	var seen []draw.Rect // what nobody wants to have hidden
+	if hasThing {
+		seen = append(seen, s.rect(thing))
+	}
+	if ev.Subject != nil {
+		seen = append(seen, s.rect(boxOf(ev.Subject.Box)))
+	}
+	below, above := float64(s.H)-edge-h, edge
+	left, right := edge, float64(s.W)-edge-w
+	s.panel(leastHidden(seen, s.room(left, below, w, h), s.room(right, below, w, h), s.room(left, above, w, h), s.room(right, above, w, h)), lines, col)
 	if hasThing {
 		s.tag(thing, [][]string{{"vật / thing"}}, stillColour())
 	}
 	if ev.Subject != nil {
 		s.tag(boxOf(ev.Subject.Box), [][]string{{fmt.Sprintf("%s %.0f%%", ev.Subject.Class, 100*ev.Subject.Score)}}, classColour(ev.Subject.Class))
 	}
+}
+
+// leastHidden returns the place that covers the least of what is to be seen, the
+// first of equals.
+func leastHidden(seen []draw.Rect, places ...draw.Rect) draw.Rect {
+	hidden := func(p draw.Rect) (sum float64) {
+		for _, r := range seen {
+			if p.Overlaps(r) {
+				sum += (min(p.Right, r.Right) - max(p.Left, r.Left)) * (min(p.Bottom, r.Bottom) - max(p.Top, r.Top))
+			}
+		}
+		return sum
+	}
+	return slices.MinFunc(places, func(a, b draw.Rect) int { return cmp.Compare(hidden(a), hidden(b)) })
 }
