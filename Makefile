@@ -19,7 +19,7 @@ TESTFLAGS ?= -timeout 10m
 LINT := .cache/bin/golangci-lint
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what build, run and test need (Debian packages, ONNX Runtime)
 	@deploy/setup.sh test

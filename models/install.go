@@ -48,7 +48,7 @@ func (c *Catalogue) Add(m Manifest, file string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(c.dir, 0o750); err != nil {
+	if err := c.makeDir(); err != nil {
 		return fmt.Errorf("add model %s: %w", m.Name, err)
 	}
 	if err := c.copyIn(m, file); err != nil {
@@ -93,4 +93,13 @@ func writeWhole(part, path string, in io.Reader, check func() error) error {
 		_ = os.Remove(part)
 	}
 	return err
+}
+
+// makeDir makes the folder. Others may pass through the one above it, which is
+// that of the server's data: its database may run as another user.
+func (c *Catalogue) makeDir() error {
+	if err := os.MkdirAll(filepath.Dir(c.dir), 0o711); err != nil { //nolint:gosec // see above
+		return err
+	}
+	return os.MkdirAll(c.dir, 0o750)
 }

@@ -59,7 +59,7 @@ func (c *Catalogue) Pull(ctx context.Context, name string, cfg Config) (string, 
 	if CheckFile(path, m) == nil {
 		return path, nil
 	}
-	if err := os.MkdirAll(c.dir, 0o750); err != nil {
+	if err := c.makeDir(); err != nil {
 		return "", fmt.Errorf("pull model %s: %w", name, err)
 	}
 	unlock, err := lock(filepath.Join(c.dir, "."+m.File+".lock"))

@@ -96,6 +96,12 @@ func (s *sheet) room(left, top, w, h float64) draw.Rect {
 	return draw.Rect{Left: left, Top: top, Right: left + w, Bottom: top + h}
 }
 
+// rect returns a box in pixels.
+func (s *sheet) rect(b geom.Box) draw.Rect {
+	p, q := s.at(b.Min), s.at(b.Max)
+	return draw.Rect{Left: p.X, Top: p.Y, Right: q.X, Bottom: q.Y}
+}
+
 func (s *sheet) free(r draw.Rect) bool {
 	return !slices.ContainsFunc(s.taken, r.Overlaps)
 }

@@ -55,7 +55,8 @@ var imports = map[string][]string{
 	"vision/tamper":    {"streams/media", "vision", "vision/geom"},
 	"vision/ort":       {"streams/media", "vision"},
 	"vision/prep":      {"models", "streams/media", "vision", "vision/geom"},
-	"vision/reid":      {"streams/media", "vision", "vision/geom"},
+	"vision/ration":    {},
+	"vision/reid":      {"streams/media", "vision", "vision/geom", "vision/ration"},
 	"vision/riders":    {"streams/media", "vision", "vision/geom"},
 	"vision/score":     {"models", "vision", "vision/geom", "vision/mot", "vision/track"},
 	"vision/still":     {"streams/media", "vision", "vision/geom"},
@@ -72,7 +73,7 @@ var imports = map[string][]string{
 	"vision/detect": {
 		"models", "streams/media", "vision", "vision/family", "vision/geom", "vision/ort", "vision/prep",
 	},
-	"vision/second": {"models", "streams/media", "vision", "vision/geom", "vision/ort", "vision/prep"},
+	"vision/second": {"models", "streams/media", "vision", "vision/geom", "vision/ort", "vision/prep", "vision/ration"},
 	"vision/pipeline": {
 		"events", "events/lifecycle", "streams/media", "vision", "vision/behaviour", "vision/geom", "vision/motion",
 		"vision/track",

@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/xacam/xacam/streams/avdec"
 	"github.com/xacam/xacam/vision/ort"
@@ -247,13 +245,4 @@ func (c *floorCamera) step() error {
 		c.sum.looks++
 	}
 	return nil
-}
-
-// threadCPU returns the CPU time of the calling thread so far.
-func threadCPU() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

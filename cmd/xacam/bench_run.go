@@ -203,7 +203,7 @@ func (b *bench) warmUp(ctx context.Context, srv *server, n int) error {
 }
 
 func (b *bench) measure(ctx context.Context, srv *server, res *benchResult, lat *latencies, n int) (run benchRun, err error) {
-	before, cpu, start := srv.totals(n), processCPU(), time.Now()
+	before, cpu, stills, start := srv.totals(n), processCPU(), srv.evidence.cpu.Load(), time.Now()
 	lat.take()
 	select {
 	case <-ctx.Done():
@@ -215,7 +215,8 @@ func (b *bench) measure(ctx context.Context, srv *server, res *benchResult, lat 
 	all := lat.take()
 	run = benchRun{
 		Cameras: n, Seconds: wall, CPUSeconds: (processCPU() - cpu).Seconds(),
-		Decoded: after.Decoded - before.Decoded, Inferences: after.Looked - before.Looked,
+		StillsCPU: time.Duration(srv.evidence.cpu.Load() - stills).Seconds(),
+		Decoded:   after.Decoded - before.Decoded, Inferences: after.Looked - before.Looked,
 		Held: after.Held - before.Held, Dozed: after.Dozed - before.Dozed, Dropped: after.Dropped - before.Dropped, Commits: len(all),
 	}
 	run.CoresPerCam = run.CPUSeconds / wall / float64(n)

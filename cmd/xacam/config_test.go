@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -135,4 +136,18 @@ func FuzzParseConfig(f *testing.F) {
 			t.Error("a configuration that was accepted has no time zone")
 		}
 	})
+}
+
+func TestOthersMayPassThroughXacamsOwnFoldersOnly(t *testing.T) {
+	t.Parallel()
+	mode := func(fresh bool) os.FileMode {
+		dir := filepath.Join(t.TempDir(), "data")
+		require.NoError(t, os.Mkdir(dir, 0o700)) // as under umask 077
+		require.NoError(t, letPass(dir, fresh))
+		info, err := os.Stat(dir)
+		require.NoError(t, err)
+		return info.Mode().Perm()
+	}
+	assert.Equal(t, os.FileMode(0o711), mode(true))
+	assert.Equal(t, os.FileMode(0o700), mode(false), "what was there before is its owner's business")
 }

@@ -73,6 +73,18 @@ func (d *database) prepare(ctx context.Context) error {
 // Ready returns a channel that is closed when the schema is up to date.
 func (d *database) Ready() <-chan struct{} { return d.ready }
 
+// whenReady returns what runs f once Ready is.
+func (d *database) whenReady(f func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.ready:
+			return f(ctx)
+		}
+	}
+}
+
 func (d *database) gate() error {
 	select {
 	case <-d.ready:

@@ -82,7 +82,7 @@ func (s *server) addDelivery(deliverer outbox.Deliverer) error {
 		return err
 	}
 	changed, deleted := make(chan struct{}, 1), make(chan struct{}, 1)
-	s.app.Add("deliveries", stageDeliver, worker.Run)
+	s.app.Add("deliveries", stageDeliver, s.db.whenReady(worker.Run))
 	s.app.Add("delivery watch", stageServe, func(ctx context.Context) error {
 		return s.db.Watch(ctx, pgstore.DeliveryChanges, worker.Wake)
 	})

@@ -1,17 +1,20 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/xacam/xacam/api"
+	"github.com/xacam/xacam/events"
 	"github.com/xacam/xacam/events/pgstore"
 	"github.com/xacam/xacam/models"
 	"github.com/xacam/xacam/streams/avdec"
@@ -178,7 +181,7 @@ func demo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	camSim, err := newSim("127.0.0.1:0", "demo", demoPassword, clips)
+	camSim, err := newSim(freeAddress(ctx, "127.0.0.1:8554"), "demo", demoPassword, clips)
 	if err != nil {
 		return err
 	}
@@ -204,6 +207,20 @@ func demo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) error {
 	return srv.Run(ctx)
 }
 
+// freeAddress returns an address, or any port of the machine where that is
+// taken. The same at every start keeps the cameras and the endpoint that the
+// last demo has stored right.
+func freeAddress(ctx context.Context, addr string) string {
+	l, err := listen(ctx, addr)
+	if err == nil {
+		err = l.Close()
+	}
+	if err != nil {
+		return "127.0.0.1:0"
+	}
+	return addr
+}
+
 // setUpDemo stores the cameras once the database and the simulator are there.
 func setUpDemo(ctx context.Context, srv *server, camSim *sim.Server, cams []demoCamera, clips []clip) error {
 	for _, ready := range []<-chan struct{}{srv.db.Ready(), camSim.Ready()} {
@@ -225,8 +242,31 @@ func setUpDemo(ctx context.Context, srv *server, camSim *sim.Server, cams []demo
 			return err
 		}
 	}
+	if err := forgetDemoCameras(ctx, srv.store, inputs); err != nil {
+		return err
+	}
 	_, err = srv.store.PutCameras(ctx, inputs)
 	return err
+}
+
+// forgetDemoCameras deletes what an earlier demo with other clips has left. What
+// a person added stays.
+func forgetDemoCameras(ctx context.Context, store *pgstore.Store, now []pgstore.CameraInput) error {
+	list, err := store.Cameras(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		c := &list[i]
+		kept := slices.ContainsFunc(now, func(in pgstore.CameraInput) bool { return in.Slug == c.Slug })
+		if kept || !bytes.Contains(c.Spec, []byte("rtsp://demo:"+demoPassword+"@127.0.0.1:")) {
+			continue
+		}
+		if err := store.DeleteCamera(ctx, c.Slug); err != nil && !errors.Is(err, events.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
 }
 
 func demoFiles(camSim *sim.Server, cams []demoCamera, clips []clip) ([]camera.File, error) {

@@ -43,7 +43,7 @@ const (
 )
 
 func newReceiver(ctx context.Context) (*receiver, error) {
-	l, err := listen(ctx, "127.0.0.1:0")
+	l, err := listen(ctx, freeAddress(ctx, "127.0.0.1:8090"))
 	return &receiver{listener: l}, err
 }
 

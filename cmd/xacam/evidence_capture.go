@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/xacam/xacam/events"
@@ -39,6 +40,7 @@ type capturer struct {
 	calls  chan captureCall // full: the event goes without
 	pens   chan stillsJob   // to the maker of stills; full: tried again
 	stills chan stillsDone
+	cpu    atomic.Int64 // ns that stills have cost
 
 	mu      sync.Mutex
 	sights  map[string]*sight

@@ -28,7 +28,7 @@ func (s *server) addSealing(store *evidence.Store) (*evidence.Exporter, error) {
 		return nil, err
 	}
 	store.OnReady(sealer.Wake)
-	s.app.Add("seals", stageDeliver, sealer.Run)
+	s.app.Add("seals", stageDeliver, s.db.whenReady(sealer.Run))
 	return evidence.NewExporter(evidence.ExporterConfig{
 		Store: store, Keys: s.keys, Audit: s.db, Viewer: copies, Software: "xacam " + version, Location: s.cfg.location,
 		Temp: s.cfg.Data, Log: s.log,

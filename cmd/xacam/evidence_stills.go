@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"image"
 	"io"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -93,6 +95,7 @@ func (c *capturer) RunStills(ctx context.Context) error {
 			return nil
 		case job := <-c.pens:
 			d := c.draw(&job, letters)
+			c.cpu.Store(int64(threadCPU())) // the thread does nothing else
 			select {
 			case c.stills <- d: // also at the end, as long as there is room
 				continue
@@ -111,6 +114,7 @@ func (c *capturer) RunStills(ctx context.Context) error {
 type plate struct {
 	bgr  []byte
 	w, h int
+	jpeg []byte // the file it was read from, while bgr is as it was read; nil when there is none
 }
 
 // draw makes all pictures of an event.
@@ -144,11 +148,12 @@ func (c *capturer) draw(job *stillsJob, letters *draw.Letters) stillsDone {
 		}
 	}
 	if p, ok := job.sight.takePictures(job.event.ID); ok {
-		m.keep("still", "before", &plate{p.Before, p.Width, p.Height}, stillQuality)
-		m.keep("still", "after", &plate{p.After, p.Width, p.Height}, stillQuality)
+		m.keep("still", "before", &plate{bgr: p.Before, w: p.Width, h: p.Height}, stillQuality)
+		m.keep("still", "after", &plate{bgr: p.After, w: p.Width, h: p.Height}, stillQuality)
 	}
 	if snap != nil {
 		annotate(snap, job, letters)
+		snap.jpeg = nil
 		m.keep("annotated", "annotated", snap, snapshotQuality)
 	}
 	return m.done
@@ -175,7 +180,10 @@ func reason(err error) string {
 
 // keep stores a picture; act and approach are as large as they came.
 func (m *stillMaker) keep(typ, name string, p *plate, quality int) {
-	jpeg, err := prep.EncodeJPEG(p.bgr, p.w, p.h, quality)
+	jpeg, err := p.jpeg, error(nil)
+	if jpeg == nil { // once is enough: each compression loses something
+		jpeg, err = prep.EncodeJPEG(p.bgr, p.w, p.h, quality)
+	}
 	if err == nil {
 		var ref events.EvidenceRef
 		if ref, err = m.c.store.Put(typ, m.job.base+"-"+name+".jpg", m.job.event.OccurredAt, jpeg); err == nil {
@@ -207,14 +215,19 @@ func (m *stillMaker) snapshot() (*plate, error) {
 			return nil, err
 		}
 		defer img.Release()
-		return plateOf(img)
+		p, err := plateOf(img)
+		if err != nil {
+			return nil, err
+		}
+		p.jpeg = b
+		return p, nil
 	}
 	return nil, errNoPicture
 }
 
 func plateOf(pic media.Picture) (*plate, error) {
 	w, h := pic.Size()
-	p := &plate{make([]byte, 3*w*h), w, h}
+	p := &plate{bgr: make([]byte, 3*w*h), w: w, h: h}
 	return p, pic.BGR(p.bgr, w, h)
 }
 
@@ -308,7 +321,7 @@ func detail(p *plate, ev *events.Event) *plate {
 	if box.Dx() < 8 || box.Dy() < 8 {
 		return nil
 	}
-	out := &plate{make([]byte, 0, 3*box.Dx()*box.Dy()), box.Dx(), box.Dy()}
+	out := &plate{bgr: make([]byte, 0, 3*box.Dx()*box.Dy()), w: box.Dx(), h: box.Dy()}
 	for y := box.Min.Y; y < box.Max.Y; y++ {
 		out.bgr = append(out.bgr, p.bgr[3*(y*p.w+box.Min.X):3*(y*p.w+box.Max.X)]...)
 	}
@@ -344,11 +357,35 @@ func annotate(p *plate, job *stillsJob, letters *draw.Letters) {
 		lines = append(lines, letters.Wrap(text, s.size, float64(s.W)-4*edge, 3)...)
 	}
 	w, h := s.textSize(lines)
-	s.panel(s.room(edge, float64(s.H)-edge-h, w+s.size*.2, h), lines, col)
+	w += s.size * .2
+	var seen []draw.Rect // what nobody wants to have hidden
+	if hasThing {
+		seen = append(seen, s.rect(thing))
+	}
+	if ev.Subject != nil {
+		seen = append(seen, s.rect(boxOf(ev.Subject.Box)))
+	}
+	below, above := float64(s.H)-edge-h, edge
+	left, right := edge, float64(s.W)-edge-w
+	s.panel(leastHidden(seen, s.room(left, below, w, h), s.room(right, below, w, h), s.room(left, above, w, h), s.room(right, above, w, h)), lines, col)
 	if hasThing {
 		s.tag(thing, [][]string{{"vật / thing"}}, stillColour())
 	}
 	if ev.Subject != nil {
 		s.tag(boxOf(ev.Subject.Box), [][]string{{fmt.Sprintf("%s %.0f%%", ev.Subject.Class, 100*ev.Subject.Score)}}, classColour(ev.Subject.Class))
 	}
+}
+
+// leastHidden returns the place that covers the least of what is to be seen, the
+// first of equals.
+func leastHidden(seen []draw.Rect, places ...draw.Rect) draw.Rect {
+	hidden := func(p draw.Rect) (sum float64) {
+		for _, r := range seen {
+			if p.Overlaps(r) {
+				sum += (min(p.Right, r.Right) - max(p.Left, r.Left)) * (min(p.Bottom, r.Bottom) - max(p.Top, r.Top))
+			}
+		}
+		return sum
+	}
+	return slices.MinFunc(places, func(a, b draw.Rect) int { return cmp.Compare(hidden(a), hidden(b)) })
 }

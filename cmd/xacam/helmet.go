@@ -8,6 +8,7 @@ import (
 
 	"github.com/xacam/xacam/models"
 	"github.com/xacam/xacam/vision/pipeline"
+	"github.com/xacam/xacam/vision/ration"
 	"github.com/xacam/xacam/vision/second"
 )
 
@@ -25,7 +26,7 @@ type helmets interface {
 type helmetState struct {
 	classifier *second.Classifier // nil until the first camera wants it
 	metrics    *second.Metrics
-	budget     *second.Budget
+	budget     *ration.Budget
 }
 
 // Helmets implements helmets: the model, a part of the program, is loaded when
@@ -49,7 +50,7 @@ func (d *detectors) Helmets(camera string) (pipeline.Enricher, error) {
 		}
 		if d.registry != nil {
 			h.metrics = second.NewMetrics(d.registry)
-			h.budget = second.NewBudget(helmetShare*time.Duration(runtime.NumCPU()), time.Now)
+			h.budget = ration.NewBudget(helmetShare*time.Duration(runtime.NumCPU()), time.Now)
 		}
 	}
 	return second.New(second.Config{

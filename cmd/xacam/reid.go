@@ -10,6 +10,7 @@ import (
 	"github.com/xacam/xacam/streams/media"
 	"github.com/xacam/xacam/vision"
 	"github.com/xacam/xacam/vision/pipeline"
+	"github.com/xacam/xacam/vision/ration"
 	"github.com/xacam/xacam/vision/reid"
 	"github.com/xacam/xacam/vision/second"
 )
@@ -28,7 +29,7 @@ type reids interface {
 type reidState struct {
 	embedders map[string]*second.Embedder // by the name of the model
 	metrics   *reid.Metrics
-	budget    reid.Budget
+	budget    *ration.Budget
 }
 
 // Reid implements reids: the model is loaded when the first camera wants it. The
@@ -52,7 +53,7 @@ func (d *detectors) keeper(camera, model string) (*reid.Keeper, error) {
 	r := &d.reid
 	if d.registry != nil && r.metrics == nil {
 		r.metrics = reid.NewMetrics(d.registry)
-		r.budget = second.NewBudget(reidShare*time.Duration(runtime.NumCPU()), time.Now)
+		r.budget = ration.NewBudget(reidShare*time.Duration(runtime.NumCPU()), time.Now)
 	}
 	return reid.New(reid.Config{Camera: camera, Embedder: e, Budget: r.budget, Metrics: r.metrics})
 }

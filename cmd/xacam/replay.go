@@ -10,10 +10,10 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/xacam/xacam/events"
 	"github.com/xacam/xacam/events/schedule"
@@ -332,9 +332,14 @@ func openLines(dst **bufio.Writer, path string, stdout io.Writer) (done func(com
 }
 
 // processCPU returns the CPU time of this process so far, all threads.
-func processCPU() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+func processCPU() time.Duration { return usedCPU(unix.RUSAGE_SELF) }
+
+// threadCPU returns the CPU time of the calling thread so far.
+func threadCPU() time.Duration { return usedCPU(unix.RUSAGE_THREAD) }
+
+func usedCPU(who int) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(who, &u); err != nil {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -123,9 +125,16 @@ func newServer(ctx context.Context, cfg *Config, stderr io.Writer) (_ *server, e
 
 // makeDataDir makes the data folder and checks that it can be written. Others
 // may pass through it, because the private database runs as another user when
-// the server was started as root; every folder below is closed to them.
+// the server was started as root; every folder below is closed to them. What
+// the account's umask or an earlier command took away is given back to folders
+// that are xacam's own.
 func makeDataDir(dir string) error {
-	err := os.MkdirAll(dir, 0o711) //nolint:gosec // see above
+	_, err := os.Stat(dir)
+	fresh := errors.Is(err, fs.ErrNotExist)
+	err = os.MkdirAll(dir, 0o711) //nolint:gosec // see above
+	if err == nil && os.Geteuid() == 0 {
+		err = letPass(dir, fresh)
+	}
 	if err == nil {
 		var f *os.File
 		if f, err = os.CreateTemp(dir, ".check-*"); err == nil {
@@ -134,6 +143,27 @@ func makeDataDir(dir string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("the data folder %s cannot be written, give the user who runs xacam the right to, or name another one with data: %w", dir, err)
+	}
+	return nil
+}
+
+// letPass lets others pass through the standard folder, where dir lies in it,
+// and through dir if it is xacam's own.
+func letPass(dir string, fresh bool) error {
+	own := []string{}
+	if standard := dataDir(); dir == standard || strings.HasPrefix(dir, standard+string(filepath.Separator)) {
+		own = append(own, standard, dir)
+	} else if fresh {
+		own = append(own, dir)
+	}
+	for _, p := range own {
+		info, err := os.Stat(p)
+		if err == nil && info.Mode().Perm()&0o011 != 0o011 {
+			err = os.Chmod(p, info.Mode().Perm()|0o011)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -203,6 +233,9 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	}
 	s.evidence = newCapturer(store, s.cfg.Evidence, time.Now, s.log)
 	s.evidence.manifest = cat.Lookup
+	s.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "xacam_evidence_stills_cpu_seconds_total", Help: "CPU time that the pictures of evidence packages took.",
+	}, func() float64 { return time.Duration(s.evidence.cpu.Load()).Seconds() }))
 	d.record.evidence = s.evidence
 	pl := &planner{
 		commune: s.cfg.Commune.Code, model: s.cfg.Inference.Model, calendar: s.cfg.calendar(),

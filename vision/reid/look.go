@@ -10,6 +10,7 @@ import (
 	"github.com/xacam/xacam/streams/media"
 	"github.com/xacam/xacam/vision"
 	"github.com/xacam/xacam/vision/geom"
+	"github.com/xacam/xacam/vision/ration"
 )
 
 // enough is how many crops make an object known.
@@ -22,53 +23,16 @@ type wanted struct {
 	held  bool // it is held back until it is known
 }
 
-// refill adds the crops that the time since the last scene allows.
-func (k *Keeper) refill(at time.Time) {
-	if !k.last.IsZero() {
-		gone := min(max(at.Sub(k.last).Seconds(), 0), 1)
-		k.tokens = min(k.tokens+gone*k.cfg.PerSecond, k.cfg.PerSecond)
-	}
-	k.last = at
-}
-
 // look spends the crops that are left on the tracks that need them most.
 func (k *Keeper) look(ctx context.Context, p media.Picture, s *vision.Scene) error {
-	var failed error
-	tried, done := 0, 0
-	for _, w := range k.choose(p, s) {
-		if k.tokens < 1 {
-			k.count.crop(outcomeRate)
-			continue
-		}
-		if k.cfg.Budget != nil && !k.cfg.Budget.Allow() {
-			k.count.crop(outcomeBudget)
-			continue
-		}
-		k.tokens--
-		tried++
+	err := ration.Spend(k.ration, k.choose(p, s), func(w wanted) (string, error) {
 		w.looks.asked = s.At.UnixNano()
-		if err := k.spend(func() error { return k.embed(ctx, p, w) }); err != nil {
-			failed = err
-			k.count.crop(outcomeFailed)
-			continue
-		}
-		done++
-		k.count.crop(outcomeTaken)
-	}
-	if tried > 0 && done == 0 {
-		return fmt.Errorf("look for re-identification: %w", failed)
+		return outcomeTaken, k.embed(ctx, p, w)
+	})
+	if err != nil {
+		return fmt.Errorf("look for re-identification: %w", err)
 	}
 	return nil
-}
-
-// spend does some work within the budget.
-func (k *Keeper) spend(work func() error) error {
-	if k.cfg.Budget == nil {
-		return work()
-	}
-	spent, err := k.cfg.Budget.Time(work)
-	k.count.spend(spent)
-	return err
 }
 
 // choose returns the tracks that are worth a crop, the most urgent first: those
@@ -92,9 +56,9 @@ func (k *Keeper) choose(p media.Picture, s *vision.Scene) []wanted {
 		switch {
 		case w.looks == nil || !k.due(w.looks, s.At):
 		case area.W < k.cfg.MinSide || area.H < k.cfg.MinSide:
-			k.count.crop(outcomeTooTiny)
+			k.count.Count(outcomeTooTiny)
 		case hidden(s, t):
-			k.count.crop(outcomeHidden)
+			k.count.Count(outcomeHidden)
 		default:
 			k.wanted = append(k.wanted, w)
 		}

@@ -1,20 +1,17 @@
 package reid
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/xacam/xacam/vision/ration"
 )
 
-// Outcomes of a crop that was wanted.
+// Outcomes of a crop that was wanted, beside those of ration.
 const (
 	outcomeTaken   = "taken"
-	outcomeRate    = "rate_limit" // the camera has had its crops for now
-	outcomeBudget  = "budget"     // all cameras together have
-	outcomeFailed  = "error"      // the crop or the model failed
-	outcomeHidden  = "hidden"     // somebody else is in the way
-	outcomeTooTiny = "too_small"  // too few pixels
+	outcomeHidden  = "hidden"    // somebody else is in the way
+	outcomeTooTiny = "too_small" // too few pixels
 )
 
 // Metrics counts crops and objects that were found again. A nil *Metrics counts
@@ -41,40 +38,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 }
 
-// counters are those of one camera; the zero value counts nothing.
-type counters struct {
-	crops          map[string]prometheus.Counter
-	seconds, found prometheus.Counter
-}
-
-// of makes a camera's counters, so that their rates exist before the first crop.
-func (m *Metrics) of(camera string) counters {
+// of returns the counters of one camera, and that of objects found again, which
+// is nil when nothing is counted.
+func (m *Metrics) of(camera string) (crops ration.Counters, found prometheus.Counter) {
 	if m == nil {
-		return counters{}
+		return ration.Counters{}, nil
 	}
-	c := counters{
-		crops: make(map[string]prometheus.Counter), seconds: m.seconds.WithLabelValues(camera), found: m.found.WithLabelValues(camera),
-	}
-	for _, o := range []string{outcomeTaken, outcomeRate, outcomeBudget, outcomeFailed, outcomeHidden, outcomeTooTiny} {
-		c.crops[o] = m.crops.WithLabelValues(camera, o)
-	}
-	return c
-}
-
-func (c counters) crop(outcome string) {
-	if k, ok := c.crops[outcome]; ok {
-		k.Inc()
-	}
-}
-
-func (c counters) spend(d time.Duration) {
-	if c.seconds != nil {
-		c.seconds.Add(d.Seconds())
-	}
-}
-
-func (c counters) joined() {
-	if c.found != nil {
-		c.found.Inc()
-	}
+	return ration.NewCounters(m.crops, m.seconds, []string{outcomeTaken, outcomeHidden, outcomeTooTiny}, camera), m.found.WithLabelValues(camera)
 }

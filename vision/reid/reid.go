@@ -17,9 +17,12 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/xacam/xacam/streams/media"
 	"github.com/xacam/xacam/vision"
 	"github.com/xacam/xacam/vision/geom"
+	"github.com/xacam/xacam/vision/ration"
 )
 
 // Embedder says how a crop looks. second.Embedder is the one.
@@ -35,14 +38,6 @@ type Embedder interface {
 	Embed(ctx context.Context, dst []float32, crop []byte) ([]float32, error)
 }
 
-// Budget is what all cameras together may spend. second.Budget is one.
-type Budget interface {
-	// Allow reports whether there is something left.
-	Allow() bool
-	// Time does some work, spends the time it took and returns it.
-	Time(work func() error) (time.Duration, error)
-}
-
 // Config describes a Keeper.
 type Config struct {
 	Camera   string   // slug, for metrics
@@ -53,12 +48,12 @@ type Config struct {
 	Margin   float64       // by how much everybody else must look less like it, in [0,1]; default 0.1
 	Patience time.Duration // that a new track may be held back until it is known; default 400 ms
 
-	PerSecond float64       // crops a second of the recording's time, all tracks together; default 5
-	Every     time.Duration // between two crops of a track that is hardly known; default 200 ms
-	Again     time.Duration // between two crops of one that is; default 2 s
-	MinSide   float64       // of a crop, pixels of the picture; default 24
-	Budget    Budget        // of all cameras; nil is unlimited
-	Metrics   *Metrics      // nil counts nothing
+	PerSecond float64        // crops a second of the recording's time, all tracks together; default 5
+	Every     time.Duration  // between two crops of a track that is hardly known; default 200 ms
+	Again     time.Duration  // between two crops of one that is; default 2 s
+	MinSide   float64        // of a crop, pixels of the picture; default 24
+	Budget    *ration.Budget // of all cameras; nil is unlimited
+	Metrics   *Metrics       // nil counts nothing
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -107,9 +102,9 @@ type Keeper struct {
 	lost   []*identity          // whose track has ended, in the order in which they were lost
 	newest uint64               // the tracker's latest ID
 	ended  []uint64             // reused
-	tokens float64              // crops left
-	last   time.Time
-	count  counters
+	ration *ration.Ration
+	count  ration.Counters
+	found  prometheus.Counter // objects found again; may be nil
 
 	crop   []byte // reused
 	answer []float32
@@ -143,9 +138,10 @@ func New(cfg Config) (*Keeper, error) {
 		return nil, fmt.Errorf("re-identification: %w", err)
 	}
 	w, h := cfg.Embedder.Size()
+	count, found := cfg.Metrics.of(cfg.Camera)
 	return &Keeper{
-		cfg: cfg, known: make(map[uint64]*identity), fresh: make(map[uint64]*newcomer), tokens: cfg.PerSecond,
-		crop: make([]byte, 3*w*h), count: cfg.Metrics.of(cfg.Camera),
+		cfg: cfg, known: make(map[uint64]*identity), fresh: make(map[uint64]*newcomer),
+		ration: ration.New(cfg.PerSecond, cfg.Budget, count), count: count, found: found, crop: make([]byte, 3*w*h),
 	}, nil
 }
 
@@ -157,7 +153,7 @@ func New(cfg Config) (*Keeper, error) {
 func (k *Keeper) Enrich(ctx context.Context, f *media.Frame, s *vision.Scene) error {
 	k.ended = k.ended[:0]
 	k.bound()
-	k.refill(s.At)
+	k.ration.Refill(s.At)
 	k.lose(s)
 	k.note(s)
 	var err error
@@ -285,7 +281,9 @@ func (k *Keeper) rejoin(o *identity, n *newcomer) {
 		delete(k.known, o.track)
 	}
 	k.lost = slices.DeleteFunc(k.lost, func(l *identity) bool { return l == o })
-	k.count.joined()
+	if k.found != nil {
+		k.found.Inc()
+	}
 	o.looks.join(&n.looks)
 	o.track, o.label, o.box, o.seen, o.shown = n.track.ID, n.track.Label, n.track.Box, n.track.Seen, false
 	k.known[o.track] = o

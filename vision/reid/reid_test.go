@@ -15,6 +15,7 @@ import (
 	"github.com/xacam/xacam/streams/media"
 	"github.com/xacam/xacam/vision"
 	"github.com/xacam/xacam/vision/geom"
+	"github.com/xacam/xacam/vision/ration"
 	"github.com/xacam/xacam/vision/reid"
 )
 
@@ -276,11 +277,6 @@ func TestHandedOver(t *testing.T) {
 	assert.Empty(t, s.Ended)
 }
 
-type budget bool
-
-func (b budget) Allow() bool                                 { return bool(b) }
-func (budget) Time(work func() error) (time.Duration, error) { return 0, work() }
-
 // TestWithoutCrops: whatever keeps it from looking, everybody has an ID.
 func TestWithoutCrops(t *testing.T) {
 	t.Parallel()
@@ -294,7 +290,7 @@ func TestWithoutCrops(t *testing.T) {
 	assert.Equal(t, []uint64{1}, s.Ended, "it cannot be found again")
 
 	spent := &looks{}
-	p = newPlay(t, reid.Config{Embedder: spent, Budget: budget(false)})
+	p = newPlay(t, reid.Config{Embedder: spent, Budget: ration.NewBudget(0, time.Now)})
 	assert.Equal(t, []uint64{1}, ids(p.at(0, actor{track: 7, x: .5})))
 	assert.Zero(t, spent.crops)
 

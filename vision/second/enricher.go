@@ -11,6 +11,7 @@ import (
 	"github.com/xacam/xacam/streams/media"
 	"github.com/xacam/xacam/vision"
 	"github.com/xacam/xacam/vision/geom"
+	"github.com/xacam/xacam/vision/ration"
 )
 
 // Unsure is the value of a mark where no answer is likely enough.
@@ -44,15 +45,15 @@ type Config struct {
 	// given size; default HeadArea.
 	Area func(b geom.Box, width, height int) media.Area
 
-	PerSecond float64       // looks a second of the recording's time, all tracks together; default 8
-	Every     time.Duration // between two looks at a track; default 300 ms: neighbouring pictures say the same
-	Again     time.Duration // between two looks at a track that is sure; default 3 s
-	Enough    int           // votes from which a track can be sure; default 4
-	Sure      float64       // mean probability from which a mark has a value, in [0.5,1]; default 0.65
-	Certain   float64       // mean probability from which a track with enough votes is sure; default 0.85
-	MinSide   float64       // of an area, pixels of the picture; default 20
-	Budget    *Budget       // of all cameras; nil is unlimited
-	Metrics   *Metrics      // nil counts nothing
+	PerSecond float64        // looks a second of the recording's time, all tracks together; default 8
+	Every     time.Duration  // between two looks at a track; default 300 ms: neighbouring pictures say the same
+	Again     time.Duration  // between two looks at a track that is sure; default 3 s
+	Enough    int            // votes from which a track can be sure; default 4
+	Sure      float64        // mean probability from which a mark has a value, in [0.5,1]; default 0.65
+	Certain   float64        // mean probability from which a track with enough votes is sure; default 0.85
+	MinSide   float64        // of an area, pixels of the picture; default 20
+	Budget    *ration.Budget // of all cameras; nil is unlimited
+	Metrics   *Metrics       // nil counts nothing
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -88,9 +89,8 @@ type Enricher struct {
 	answers []string // labels without Other
 	other   int      // position of Other; -1 for none
 	votes   map[uint64]*vote
-	tokens  float64 // looks left
-	last    time.Time
-	count   counters
+	ration  *ration.Ration
+	count   ration.Counters
 
 	crop    []byte // reused
 	probs   []float64
@@ -112,9 +112,10 @@ func New(cfg Config) (*Enricher, error) {
 		return nil, fmt.Errorf("second stage: %w", err)
 	}
 	w, h := cfg.Looker.Size()
+	count := cfg.Metrics.of(cfg.Camera, cfg.Name)
 	e := &Enricher{
-		cfg: cfg, votes: make(map[uint64]*vote), tokens: cfg.PerSecond, crop: make([]byte, 3*w*h),
-		count: cfg.Metrics.of(cfg.Camera, cfg.Name), other: slices.Index(cfg.Looker.Labels(), Other),
+		cfg: cfg, votes: make(map[uint64]*vote), crop: make([]byte, 3*w*h),
+		ration: ration.New(cfg.PerSecond, cfg.Budget, count), count: count, other: slices.Index(cfg.Looker.Labels(), Other),
 	}
 	for i, l := range cfg.Looker.Labels() {
 		if i != e.other {
@@ -132,7 +133,7 @@ func New(cfg Config) (*Enricher, error) {
 // only an error about all of them is returned.
 func (e *Enricher) Enrich(ctx context.Context, f *media.Frame, s *vision.Scene) error {
 	e.forget(s)
-	e.refill(s.At)
+	e.ration.Refill(s.At)
 	var err error
 	if !s.Held && f != nil && f.Picture != nil {
 		err = e.look(ctx, f.Picture, s)
@@ -173,45 +174,11 @@ func with(marks []vision.Mark, v *vote) []vision.Mark {
 	return slices.Insert(out, at, v.mark)
 }
 
-// refill adds the looks that the time since the last scene allows.
-func (e *Enricher) refill(at time.Time) {
-	if !e.last.IsZero() {
-		gone := min(max(at.Sub(e.last).Seconds(), 0), 1)
-		e.tokens = min(e.tokens+gone*e.cfg.PerSecond, e.cfg.PerSecond)
-	}
-	e.last = at
-}
-
 // look spends the looks that are left on the tracks that need them most.
 func (e *Enricher) look(ctx context.Context, p media.Picture, s *vision.Scene) error {
-	var failed error
-	tried, done := 0, 0
-	for _, w := range e.choose(p, s) {
-		if e.tokens < 1 {
-			e.count.count(outcomeRate)
-			continue
-		}
-		if !e.cfg.Budget.Allow() {
-			e.count.count(outcomeBudget)
-			continue
-		}
-		e.tokens--
-		tried++
-		var outcome string
-		spent, err := e.cfg.Budget.Time(func() (err error) {
-			outcome, err = e.ask(ctx, p, w, s.At)
-			return err
-		})
-		e.count.spend(spent)
-		if err != nil {
-			failed, outcome = err, outcomeFailed
-		} else {
-			done++
-		}
-		e.count.count(outcome)
-	}
-	if tried > 0 && done == 0 {
-		return fmt.Errorf("second look for %s: %w", e.cfg.Name, failed)
+	err := ration.Spend(e.ration, e.choose(p, s), func(w *wanted) (string, error) { return e.ask(ctx, p, w, s.At) })
+	if err != nil {
+		return fmt.Errorf("second look for %s: %w", e.cfg.Name, err)
 	}
 	return nil
 }
@@ -238,9 +205,9 @@ func (e *Enricher) choose(p media.Picture, s *vision.Scene) []*wanted {
 		switch {
 		case !e.due(w.vote, s.At):
 		case w.area.W < e.cfg.MinSide || w.area.H < e.cfg.MinSide:
-			e.count.count(outcomeTooTiny)
+			e.count.Count(outcomeTooTiny)
 		case e.hidden(w):
-			e.count.count(outcomeHidden)
+			e.count.Count(outcomeHidden)
 		default:
 			e.chosen = append(e.chosen, w)
 		}

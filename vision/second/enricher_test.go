@@ -14,6 +14,7 @@ import (
 	"github.com/xacam/xacam/streams/media"
 	"github.com/xacam/xacam/vision"
 	"github.com/xacam/xacam/vision/geom"
+	"github.com/xacam/xacam/vision/ration"
 	"github.com/xacam/xacam/vision/second"
 )
 
@@ -259,32 +260,11 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestBudget holds that all cameras together stop when the time is spent, and
-// go on when it has come again.
+// TestBudget holds that nothing is asked when all cameras have spent the time.
 func TestBudget(t *testing.T) {
 	t.Parallel()
-	now := start
-	b := second.NewBudget(100*time.Millisecond, func() time.Time { return now })
-	looks := 0
-	for range 300 { // 30 s, each look takes 50 ms
-		if b.Allow() {
-			looks++
-			spent, err := b.Time(func() error { now = now.Add(50 * time.Millisecond); return nil })
-			require.NoError(t, err)
-			require.Equal(t, 50*time.Millisecond, spent)
-		}
-		now = now.Add(100 * time.Millisecond)
-	}
-	took := now.Sub(start).Seconds()
-	assert.InDelta(t, took*.1/.05, looks, 3)
-
-	var none *second.Budget
-	assert.True(t, none.Allow())
-	_, err := none.Time(func() error { return context.Canceled })
-	require.ErrorIs(t, err, context.Canceled)
-
 	o := &oracle{answers: map[byte][]float64{3: {.1, .9, 0}}}
-	spent := second.NewBudget(0, func() time.Time { return now })
+	spent := ration.NewBudget(0, time.Now)
 	require.NoError(t, enricher(t, o, func(c *second.Config) { c.Budget = spent }).Enrich(t.Context(), frame(), scene(0, 3)))
 	assert.Empty(t, o.asked)
 }

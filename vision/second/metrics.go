@@ -1,20 +1,17 @@
 package second
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/xacam/xacam/vision/ration"
 )
 
-// Outcomes of a second look that was wanted.
+// Outcomes of a second look that was wanted, beside those of ration.
 const (
 	outcomeVoted   = "voted"         // it gave an answer
 	outcomeOther   = "nothing_there" // the crop shows something else
 	outcomeFlat    = "flat"          // too dark or too blurred to look at
-	outcomeRate    = "rate_limit"    // the camera has had its looks for now
-	outcomeBudget  = "budget"        // all cameras together have
-	outcomeFailed  = "error"         // the crop or the model failed
 	outcomeHidden  = "hidden"        // somebody else's head is in the way
 	outcomeTooTiny = "too_small"     // too few pixels
 )
@@ -38,34 +35,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 }
 
-// counters are those of one camera and question; the zero value counts nothing.
-type counters struct {
-	looks   map[string]prometheus.Counter
-	seconds prometheus.Counter
-}
-
-// of makes a camera's counters, so that their rates exist before the first look.
-func (m *Metrics) of(camera, mark string) counters {
+// of returns the counters of one camera and question.
+func (m *Metrics) of(camera, mark string) ration.Counters {
 	if m == nil {
-		return counters{}
+		return ration.Counters{}
 	}
-	c := counters{looks: make(map[string]prometheus.Counter), seconds: m.seconds.WithLabelValues(camera, mark)}
-	for _, o := range []string{
-		outcomeVoted, outcomeOther, outcomeFlat, outcomeRate, outcomeBudget, outcomeFailed, outcomeHidden, outcomeTooTiny,
-	} {
-		c.looks[o] = m.looks.WithLabelValues(camera, mark, o)
-	}
-	return c
-}
-
-func (c counters) count(outcome string) {
-	if k, ok := c.looks[outcome]; ok {
-		k.Inc()
-	}
-}
-
-func (c counters) spend(d time.Duration) {
-	if c.seconds != nil {
-		c.seconds.Add(d.Seconds())
-	}
+	return ration.NewCounters(m.looks, m.seconds, []string{outcomeVoted, outcomeOther, outcomeFlat, outcomeHidden, outcomeTooTiny}, camera, mark)
 }

@@ -17,7 +17,7 @@ type Canvas struct {
 	Pix  []byte // 3×W×H bytes; the caller's
 	W, H int
 
-	cover []float32 // of one row
+	steps []float32 // of one row, see scan
 	cuts  []float64
 }
 
@@ -37,23 +37,38 @@ func (c *Canvas) Fill(pts []Point, col color.NRGBA) {
 		}
 		top, bottom = min(top, p.Y), max(bottom, p.Y)
 	}
-	if len(c.cover) < c.W {
-		c.cover = make([]float32, c.W)
+	if len(c.steps) < c.W+2 {
+		c.steps = make([]float32, c.W+2)
 	}
+	whole := mixing(col)
 	first, last := int(max(0, math.Floor(top))), int(min(float64(c.H), math.Ceil(bottom)))
 	for y := first; y < last; y++ {
 		left, right := c.scan(pts, y)
+		var cover float32
 		for x := left; x < right; x++ {
-			if v := c.cover[x]; v > 0 {
-				c.blend(x, y, col, v)
-				c.cover[x] = 0
+			cover += c.steps[x]
+			c.steps[x] = 0
+			p := c.Pix[3*(y*c.W+x) : 3*(y*c.W+x)+3]
+			switch {
+			case cover > covered:
+				p[0], p[1], p[2] = whole[0][p[0]], whole[1][p[1]], whole[2][p[2]]
+			case cover > 1-covered:
+				c.blend(x, y, col, cover)
 			}
+		}
+		if left < right {
+			c.steps[right], c.steps[right+1] = 0, 0
 		}
 	}
 }
 
+// covered is from where on a pixel counts as covered as a whole: what is missing
+// is the rounding of sums.
+const covered = 1 - 1e-3
+
 // scan works out how much of each pixel of a row lies inside, and returns the
-// pixels that may.
+// pixels that may. A pixel's cover is the sum of the steps up to it, so that the
+// inside of an area costs nothing here.
 func (c *Canvas) scan(pts []Point, y int) (left, right int) {
 	left, right = c.W, 0
 	for s := range samples {
@@ -71,24 +86,44 @@ func (c *Canvas) scan(pts []Point, y int) (left, right int) {
 			if from >= to {
 				continue
 			}
-			a, b := int(from), int(math.Ceil(to))
-			left, right = min(left, a), max(right, b)
-			for x := a; x < b; x++ {
-				part := min(to, float64(x+1)) - max(from, float64(x))
-				c.cover[x] += float32(part / samples)
-			}
+			c.step(from, 1)
+			c.step(to, -1)
+			left, right = min(left, int(from)), max(right, int(math.Ceil(to)))
 		}
 	}
 	return left, right
 }
 
+// step lets the cover change by a sample's share from x on.
+func (c *Canvas) step(x, sign float64) {
+	i := int(x)
+	part := x - float64(i)
+	c.steps[i] += float32(sign * (1 - part) / samples)
+	c.steps[i+1] += float32(sign * part / samples)
+}
+
 // blend mixes a colour into a pixel; cover in [0,1] is how much of it.
 func (c *Canvas) blend(x, y int, col color.NRGBA, cover float32) {
-	a := min(1, cover) * float32(col.A) / 255
+	a := cover * float32(col.A) / 255
 	p := c.Pix[3*(y*c.W+x) : 3*(y*c.W+x)+3]
-	p[0] = byte(float32(p[0]) + a*(float32(col.B)-float32(p[0])) + .5)
-	p[1] = byte(float32(p[1]) + a*(float32(col.G)-float32(p[1])) + .5)
-	p[2] = byte(float32(p[2]) + a*(float32(col.R)-float32(p[2])) + .5)
+	p[0], p[1], p[2] = mix(p[0], col.B, a), mix(p[1], col.G, a), mix(p[2], col.R, a)
+}
+
+// mixing returns what becomes of each value of blue, green and red under a
+// colour.
+func mixing(col color.NRGBA) (out [3][256]byte) {
+	a := float32(col.A) / 255
+	for i, v := range []byte{col.B, col.G, col.R} {
+		for old := range 256 {
+			out[i][old] = mix(byte(old), v, a)
+		}
+	}
+	return out
+}
+
+// mix moves a value towards another by a share in [0,1].
+func mix(old, to byte, share float32) byte {
+	return byte(float32(old) + share*(float32(to)-float32(old)) + .5)
 }
 
 // Rect is a rectangle in pixels.

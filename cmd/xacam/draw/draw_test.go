@@ -3,6 +3,7 @@ package draw_test
 import (
 	"image/color"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -101,6 +102,52 @@ func TestWrap(t *testing.T) {
 	}
 	assert.Empty(t, l.Wrap("  ", 20, 100, 2))
 	assert.Equal(t, "…", l.Fit("abc", 20, 1))
+}
+
+// TestFillEqualsItsDefinition counts points instead of working out shares.
+func TestFillEqualsItsDefinition(t *testing.T) {
+	t.Parallel()
+	star := []draw.Point{{3, 2}, {60.4, 70.3}, {33.3, -9}, {10, 75.5}, {90, 20}}
+	c := canvas(80, 80)
+	for i := range c.Pix {
+		c.Pix[i] = byte(i * 7)
+	}
+	was := slices.Clone(c.Pix)
+	col := color.NRGBA{R: 250, G: 20, B: 130, A: 90}
+	c.Fill(star, col)
+	const fine = 64
+	for y := range 80 {
+		for x := range 80 {
+			inside := 0
+			for s := range 4 {
+				at := float64(y) + (float64(s)+.5)/4
+				for k := range fine {
+					odd := false
+					for i, p := range star {
+						q := star[(i+1)%len(star)]
+						if (p.Y <= at) != (q.Y <= at) && p.X+(at-p.Y)/(q.Y-p.Y)*(q.X-p.X) > float64(x)+(float64(k)+.5)/fine {
+							odd = !odd
+						}
+					}
+					if odd {
+						inside++
+					}
+				}
+			}
+			share := float64(inside) / (4 * fine) * float64(col.A) / 255
+			for i, v := range []byte{col.B, col.G, col.R} {
+				old := float64(was[3*(y*80+x)+i])
+				require.InDelta(t, old+share*(float64(v)-old), float64(c.Pix[3*(y*80+x)+i]), 1.6, "%d,%d", x, y)
+			}
+		}
+	}
+}
+
+func BenchmarkFill(b *testing.B) {
+	c := canvas(1920, 1080)
+	for b.Loop() {
+		c.Fill([]draw.Point{{30, 20}, {1900, 40}, {1800, 1070}, {20, 1060}}, color.NRGBA{R: 250, A: 30})
+	}
 }
 
 func BenchmarkWrite(b *testing.B) {

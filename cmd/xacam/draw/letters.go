@@ -107,25 +107,28 @@ func (l *Letters) glyph(c *Canvas, g letter, left, top, k float64, col color.NRG
 	y0, y1 := int(math.Floor(top)), int(math.Ceil(top+l.height*k))
 	for y := max(0, y0); y < min(c.H, y1); y++ {
 		a, b := l.clamp((float64(y)-top)/k, int(l.height)), l.clamp((float64(y+1)-top)/k, int(l.height))
+		if a >= b {
+			continue
+		}
+		column := func(x int) float64 { // the ink left of x in this row
+			u := float64(g.x) + l.clamp((float64(x)-left)/k, g.w)
+			return l.corner(u, float64(g.y)+b) - l.corner(u, float64(g.y)+a)
+		}
+		before := column(max(0, x0))
 		for x := max(0, x0); x < min(c.W, x1); x++ {
-			u, v := l.clamp((float64(x)-left)/k, g.w), l.clamp((float64(x+1)-left)/k, g.w)
-			if u >= v || a >= b {
-				continue
-			}
-			if cover := l.area(float64(g.x)+u, float64(g.y)+a, float64(g.x)+v, float64(g.y)+b) * k * k / 255; cover > 0 {
+			upTo := column(x + 1)
+			if cover := (upTo - before) * k * k / 255; cover > 0 {
 				c.blend(x, y, col, float32(min(1, 1.1*cover)))
 			}
+			before = upTo
 		}
 	}
 }
 
 func (l *Letters) clamp(v float64, most int) float64 { return min(max(0, v), float64(most)) }
 
-// area is the sum of the sheet's pixels in a rectangle with broken edges.
-func (l *Letters) area(x0, y0, x1, y1 float64) float64 {
-	return l.corner(x1, y1) - l.corner(x0, y1) - l.corner(x1, y0) + l.corner(x0, y0)
-}
-
+// corner is the sum of the sheet's pixels above and left of a point, which may
+// lie within a pixel.
 func (l *Letters) corner(x, y float64) float64 {
 	i, j := int(x), int(y)
 	fx, fy := x-float64(i), y-float64(j)

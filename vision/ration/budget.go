@@ -1,11 +1,14 @@
-package second
+// Package ration hands out the looks that a second model takes at crops of
+// tracks: so many a second of a camera's time, so much time of the processor for
+// all cameras, and every look that was wanted is counted by what came of it.
+package ration
 
 import (
 	"sync"
 	"time"
 )
 
-// Budget limits what all cameras together spend on second looks. Unlike all
+// Budget limits what all cameras together spend on crops. Unlike all
 // else it counts real time, as the processor does: a recording is analysed
 // without one, so that it gives the same twice. It is safe for concurrent use;
 // a nil *Budget allows everything.
@@ -14,7 +17,7 @@ type Budget struct {
 	now   func() time.Time
 
 	mu   sync.Mutex
-	left float64 // seconds; below zero after an expensive look
+	left float64 // seconds; below zero after expensive work
 	last time.Time
 }
 
