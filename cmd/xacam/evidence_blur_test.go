@@ -28,7 +28,7 @@ func (v *areaViewer) Picture(picture []byte, _ []string, areas [][4]float64) ([]
 	return picture, nil
 }
 
-func (*areaViewer) Clip(context.Context, string, string, []string) (string, error) {
+func (*areaViewer) Clip(context.Context, string, string, []string, evidence.Veil) (string, error) {
 	return "", errStuck
 }
 
