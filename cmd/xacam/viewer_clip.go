@@ -125,13 +125,42 @@ func hide(c *draw.Canvas, at time.Duration, veil evidence.Veil) {
 		}
 		return
 	}
-	// Squares of a quarter of the shorter side have three blocks along theirs: of a
-	// face as large as half the picture six are left.
-	side := max(8, float64(min(c.W, c.H)/4))
-	for y := 0.0; y < h; y += side {
-		for x := 0.0; x < w; x += side {
-			c.Mosaic(draw.Rect{Left: x, Top: y, Right: x + side, Bottom: y + side})
+	coarsen(c)
+}
+
+// coarseRows is into how many blocks the shorter side of a picture is cut of which
+// nothing is to be recognised: a face as large as half of it has six.
+const coarseRows = 12
+
+// coarsen cuts a picture into blocks and gives each its mean colour.
+func coarsen(c *draw.Canvas) {
+	cols, rows := coarseRows*c.W/min(c.W, c.H), coarseRows*c.H/min(c.W, c.H)
+	for row := range rows {
+		y0, y1 := row*c.H/rows, (row+1)*c.H/rows
+		for col := range cols {
+			x0, x1 := col*c.W/cols, (col+1)*c.W/cols
+			level(c, x0, y0, x1, y1)
 		}
+		for y := y0 + 1; y < y1; y++ {
+			copy(c.Pix[3*y*c.W:3*(y+1)*c.W], c.Pix[3*y0*c.W:])
+		}
+	}
+}
+
+// level gives the first row of a block the mean colour of the block, of which a
+// fourth of the rows tells enough.
+func level(c *draw.Canvas, x0, y0, x1, y1 int) {
+	var b, g, r, n int
+	for y := y0; y < y1; y += 4 {
+		for p := c.Pix[3*(y*c.W+x0) : 3*(y*c.W+x1)]; len(p) >= 3; p = p[3:] {
+			b, g, r, n = b+int(p[0]), g+int(p[1]), r+int(p[2]), n+1
+		}
+	}
+	if n == 0 {
+		return
+	}
+	for p := c.Pix[3*(y0*c.W+x0) : 3*(y0*c.W+x1)]; len(p) >= 3; p = p[3:] {
+		p[0], p[1], p[2] = byte(b/n), byte(g/n), byte(r/n) //nolint:gosec // means of bytes
 	}
 }
 
