@@ -8,32 +8,29 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/xacam/xacam/events/evidence"
-	"github.com/xacam/xacam/events/pgstore"
-	"github.com/xacam/xacam/events/vault"
 )
 
 func newEvidenceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "evidence",
-		Short: "Check packages of evidence",
+		Short: "Check packages of evidence, and the chain of a server",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newEvidenceVerifyCommand())
+	cmd.AddCommand(newEvidenceVerifyCommand(), newEvidenceHeadCommand())
 	return cmd
 }
 
 // verifyFlags are those of `evidence verify`.
 type verifyFlags struct {
-	key, config string
-	previous    []string
-	all         bool
+	key, config     string
+	previous, heads []string
+	all             bool
 }
 
 func newEvidenceVerifyCommand() *cobra.Command {
@@ -52,7 +49,11 @@ whoever makes a false package puts in a false key. So it never counts as
 verified.
 
 With --all it checks the whole chain of a server, in its database and its media
-folder, and says what the log of deletions accounts for.
+folder, and says what the log of deletions accounts for. Its end is signed and
+kept in the data folder as well (evidence-head.json). Whoever could put back an
+old state of the database and of that file is found out by an end that was
+handed out earlier: xacam evidence head, or GET /api/v1/evidence/head, and then
+--head FILE.
 
 Exit codes: 0 verified; 1 something is wrong, or no key was given; 2 bad usage.`,
 		Args: usageArgs(cobra.ArbitraryArgs),
@@ -60,6 +61,8 @@ Exit codes: 0 verified; 1 something is wrong, or no key was given; 2 bad usage.`
 			switch {
 			case flags.all && len(args)+len(flags.previous) > 0:
 				return usagef("--all checks a server and takes no packages")
+			case len(flags.heads) > 0 && !flags.all:
+				return usagef("--head is for --all")
 			case flags.all:
 				return verifyAll(cmd.Context(), flags, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			case len(args) == 0:
@@ -71,6 +74,7 @@ Exit codes: 0 verified; 1 something is wrong, or no key was given; 2 bad usage.`
 	cmd.Flags().StringVar(&flags.key, "key", "", "public key of the server, PEM; several in one file are all accepted")
 	cmd.Flags().StringArrayVar(&flags.previous, "previous", nil, "package that must be the one before the first, checked as well")
 	cmd.Flags().BoolVar(&flags.all, "all", false, "check the chain of a server")
+	cmd.Flags().StringArrayVar(&flags.heads, "head", nil, "end of the chain that was handed out earlier, from which it must go on; for --all")
 	cmd.Flags().StringVarP(&flags.config, "config", "c", "xacam.yaml", "configuration file of the server, for --all")
 	return cmd
 }
@@ -172,43 +176,4 @@ func describePackage(out io.Writer, path string, r *evidence.Report) {
 	for _, f := range r.Findings {
 		fmt.Fprintf(out, "  WRONG: %s\n", f)
 	}
-}
-
-// verifyAll checks the chain of a server.
-func verifyAll(ctx context.Context, flags verifyFlags, out, stderr io.Writer) error {
-	cfg, err := loadConfig(flags.config)
-	if err != nil {
-		return err
-	}
-	keys, err := readKeys(flags.key)
-	if err != nil {
-		return err
-	}
-	if keys == nil {
-		if keys, err = vault.PublicKeys(filepath.Join(cfg.Data, "keys")); err != nil {
-			return fmt.Errorf("%w; name the key with --key", err)
-		}
-	}
-	store, err := evidence.Open(filepath.Join(cfg.Data, "media"))
-	if err != nil {
-		return err
-	}
-	return withStore(ctx, cfg, stderr, func(ctx context.Context, s *pgstore.Store) error {
-		sum, err := evidence.VerifyChain(ctx, evidence.ChainConfig{
-			Store: store, Chain: s, Keys: keys,
-			Found: func(f evidence.Finding) { fmt.Fprintf(out, "WRONG: %s\n", f) },
-			Gone: func(where string, d evidence.Deletion) {
-				fmt.Fprintf(out, "gone: %s: deleted at %s by %s (%s)\n", where, d.At.Format(time.RFC3339), d.Actor, d.Reason)
-			},
-		})
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(out, "%s, %s, %d of them gone and accounted for\n", plural(sum.Manifests, "manifest"), plural(sum.Files, "file"), sum.Gone)
-		if sum.Faults > 0 {
-			return fmt.Errorf("%w: %s", errNotVerified, plural(sum.Faults, "fault"))
-		}
-		fmt.Fprintln(out, "VERIFIED")
-		return nil
-	})
 }

@@ -322,7 +322,7 @@ func (s *server) newAPI(exporter *evidence.Exporter) (*api.Server, error) {
 	if s.backtests != nil {
 		cfg.Backtest = s.backtests
 	}
-	cfg.Export = exportAPI{exporter}
+	cfg.Export, cfg.Head = exportAPI{exporter}, s.db.Head
 	links, err := s.mediaLinks()
 	if err != nil {
 		return nil, err

@@ -259,5 +259,6 @@ type Entry struct {
 // Sealed is what one sealing adds to the store.
 type Sealed struct {
 	Entry
+	Head  Head                 // of the chain that ends with it
 	Files []events.EvidenceRef // all of the event, the manifest and its signature too; durable
 }
