@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xacam/xacam/events/evidence"
+	"github.com/xacam/xacam/events/vault"
 )
 
 func newEvidenceCommand() *cobra.Command {
@@ -22,7 +23,7 @@ func newEvidenceCommand() *cobra.Command {
 		Args:  usageArgs(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newEvidenceVerifyCommand(), newEvidenceHeadCommand())
+	cmd.AddCommand(newEvidenceVerifyCommand(), newEvidenceHeadCommand(), newEvidenceKeysCommand(), newEvidenceRotateCommand())
 	return cmd
 }
 
@@ -43,7 +44,9 @@ into: every file against the signed manifest, the signature against the public
 key, and packages whose numbers follow each other against each other. It names
 each file that was changed, added, renamed or is missing.
 
-Get the key from those who run the server (data/keys/evidence.pub). Without
+Get the key from those who run the server (data/keys/evidence.pub). After the
+server has changed its key the old one does as well: the package brings what
+both keys have signed about it. Without
 --key the one in the package is used. That shows damage, but not forgery:
 whoever makes a false package puts in a false key. So it never counts as
 verified.
@@ -71,7 +74,7 @@ Exit codes: 0 verified; 1 something is wrong, or no key was given; 2 bad usage.`
 			return verifyPackages(cmd.Context(), args, flags, cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().StringVar(&flags.key, "key", "", "public key of the server, PEM; several in one file are all accepted")
+	cmd.Flags().StringVar(&flags.key, "key", "", "public key of the server, PEM, where several in one file are all accepted; or its key chain, as evidence keys writes it")
 	cmd.Flags().StringArrayVar(&flags.previous, "previous", nil, "package that must be the one before the first, checked as well")
 	cmd.Flags().BoolVar(&flags.all, "all", false, "check the chain of a server")
 	cmd.Flags().StringArrayVar(&flags.heads, "head", nil, "end of the chain that was handed out earlier, from which it must go on; for --all")
@@ -79,20 +82,20 @@ Exit codes: 0 verified; 1 something is wrong, or no key was given; 2 bad usage.`
 	return cmd
 }
 
-// readKeys reads the keys of --key; none for "".
-func readKeys(path string) ([]ed25519.PublicKey, error) {
+// readKeys reads the keys of --key and the hand-overs between them; none for "".
+func readKeys(path string) ([]ed25519.PublicKey, []vault.Handover, error) {
 	if path == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, usagef("read the key: %w", err)
+		return nil, nil, usagef("read the key: %w", err)
 	}
-	keys, err := evidence.ParseKeys(text)
+	keys, handovers, err := evidence.ParseTrust(text)
 	if err != nil {
-		return nil, usagef("%s: %w", path, err)
+		return nil, nil, usagef("%s: %w", path, err)
 	}
-	return keys, nil
+	return keys, handovers, nil
 }
 
 // errNotVerified says that evidence is not what it should be; the findings have
@@ -100,7 +103,7 @@ func readKeys(path string) ([]ed25519.PublicKey, error) {
 var errNotVerified = errors.New("NOT VERIFIED")
 
 func verifyPackages(ctx context.Context, paths []string, flags verifyFlags, out io.Writer) error {
-	keys, err := readKeys(flags.key)
+	keys, handovers, err := readKeys(flags.key)
 	if err != nil {
 		return err
 	}
@@ -108,7 +111,7 @@ func verifyPackages(ctx context.Context, paths []string, flags verifyFlags, out 
 	reports := make([]*evidence.Report, len(paths))
 	faults := 0
 	for i, path := range paths {
-		if reports[i], err = evidence.Verify(ctx, path, keys); err != nil {
+		if reports[i], err = evidence.Verify(ctx, path, keys, handovers...); err != nil {
 			return err
 		}
 		describePackage(out, path, reports[i])

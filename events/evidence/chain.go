@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/vault"
 )
 
 // ChainReader reads the chain of manifests and the log of deletions.
@@ -27,7 +28,10 @@ type ChainConfig struct {
 	Store *Store
 	Chain ChainReader
 	Keys  []ed25519.PublicKey
-	Known []KnownHead // ends of the chain that were kept elsewhere: it must go on from each
+	// Handovers between keys: they lead to others, and say what an old one cannot
+	// have sealed.
+	Handovers []vault.Handover
+	Known     []KnownHead // ends of the chain that were kept elsewhere: it must go on from each
 	// Found is called for each fault, Gone for each file that the log of deletions
 	// accounts for, and Progress now and then with the number that was reached;
 	// nil: not called.
@@ -47,6 +51,7 @@ type ChainSummary struct {
 // not go on; faults are reported to Found.
 func VerifyChain(ctx context.Context, cfg ChainConfig) (ChainSummary, error) {
 	w := &walk{ctx: ctx, cfg: cfg, last: Link{SHA256: NoPrevious}, known: make(map[int64][]KnownHead)}
+	w.cfg.Keys = extend(w.cfg.Keys, w.cfg.Handovers)
 	if w.cfg.Found == nil {
 		w.cfg.Found = func(Finding) {}
 	}
@@ -206,7 +211,11 @@ func (w *walk) manifest(where string, e *Entry) (*Manifest, error) {
 		return nil, nil //nolint:nilnil // reported
 	}
 	switch {
-	case signed || sig == nil:
+	case signed:
+		if said := overdrawn(w.cfg.Keys, w.cfg.Handovers, m.KeyID, Link{e.Number, sum}); said != "" {
+			w.find(where, "%s", said)
+		}
+	case sig == nil:
 	case key == nil:
 		w.find(where, "%s claims to be by the key %s, which is not one of the server's", e.Path, printable(m.KeyID))
 	default:

@@ -12,12 +12,15 @@ import (
 	"time"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/vault"
 )
 
 // Keys are the server's own. vault.Vault implements it.
 type Keys interface {
 	Signer
 	Known(keyID string) (ed25519.PublicKey, bool)
+	Public() ed25519.PublicKey
+	Handovers() []vault.Handover // of the key that signs, oldest first
 }
 
 // Auditor keeps the log of what people did.

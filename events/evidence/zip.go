@@ -57,6 +57,15 @@ func (z *zipper) write() error {
 			return err
 		}
 	}
+	if handovers := z.p.x.cfg.Keys.Handovers(); len(handovers) > 0 {
+		text, err := EncodeKeychain(z.p.x.cfg.Keys.Public(), handovers)
+		if err != nil {
+			return err
+		}
+		if err := z.add(keysName, text, true); err != nil {
+			return err
+		}
+	}
 	for _, f := range z.p.manifest.Files {
 		if err := z.original(f); err != nil {
 			return err
