@@ -42,6 +42,9 @@ type Config struct {
 	Events  EventReader
 	Cameras CameraReader
 	Media   *os.Root // evidence files, in which EvidenceRef.Path is looked up; the caller closes it after Run
+	// OpenMedia opens the media folder instead of Media, for each file anew; the
+	// handler closes it. nil: Media does.
+	OpenMedia func() (*os.Root, error)
 
 	Counts CountReader // what was counted; nil where nothing is
 

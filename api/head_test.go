@@ -3,10 +3,12 @@ package api
 import (
 	"context"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/xacam/xacam/events"
 )
@@ -33,4 +35,32 @@ func TestHead(t *testing.T) {
 	fault = events.ErrUnavailable
 	a, _ = p.get(pathHead)
 	assert.Equal(t, http.StatusServiceUnavailable, a.StatusCode)
+}
+
+// TestMediaFolderIsAway: while nobody can say whether a file is there, nobody is
+// told that it is gone.
+func TestMediaFolderIsAway(t *testing.T) {
+	t.Parallel()
+	log := newMemLog()
+	cfg := testConfig(t, log)
+	ev, err := withEvidence(log, cfg)
+	require.NoError(t, err)
+	away := true
+	cfg.OpenMedia = func() (*os.Root, error) {
+		if away {
+			return nil, events.ErrUnavailable
+		}
+		return os.OpenRoot(cfg.Media.Name())
+	}
+	p := serve(t, cfg)
+	path := "/api/v1/events/" + ev.ID + "/evidence/clip.mp4"
+	a, _ := p.get(path)
+	assert.Equal(t, http.StatusServiceUnavailable, a.StatusCode)
+	away = false
+	a, body := p.get(path)
+	assert.Equal(t, http.StatusOK, a.StatusCode)
+	assert.Equal(t, "bytes of gate-1.mp4", body)
+	away = true
+	a, _ = p.get("/api/v1/events/" + ev.ID + "/evidence/still-act.jpg")
+	assert.Equal(t, http.StatusNotFound, a.StatusCode, "this one was deleted, whatever the disk does")
 }

@@ -81,7 +81,7 @@ func verifyAll(ctx context.Context, flags verifyFlags, out, stderr io.Writer) er
 			return fmt.Errorf("%w; name the key with --key", err)
 		}
 	}
-	store, err := evidence.Open(filepath.Join(cfg.Data, "media"))
+	store, err := openMedia(cfg.Data)
 	if err != nil {
 		return err
 	}

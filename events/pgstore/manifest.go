@@ -194,7 +194,7 @@ func (s *Store) Deletion(ctx context.Context, path, sha256 string) (evidence.Del
 		return evidence.Deletion{}, false, classify(attempted, err)
 	}
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[evidence.Deletion])
-	if err != nil || len(found) == 0 {
+	if err != nil || len(found) == 0 || found[0].Reason == "returned" { // and so it should be there
 		return evidence.Deletion{}, false, classify(attempted, err)
 	}
 	return found[0], true, nil

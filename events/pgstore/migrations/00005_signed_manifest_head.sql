@@ -13,17 +13,10 @@ ALTER TABLE manifest_head ADD COLUMN signed_at timestamptz,
 ALTER TABLE deletion DROP CONSTRAINT deletion_reason_check,
     ADD CONSTRAINT deletion_reason_check CHECK (reason IN ('age', 'quota', 'disk', 'request', 'missing', 'orphan', 'returned'));
 
--- media_folder is the mark that the media folder bears: another one, or none, is
--- a disk that is not mounted.
-CREATE TABLE media_folder (
-    one  boolean PRIMARY KEY DEFAULT true CHECK (one),
-    mark text NOT NULL CHECK (mark ~ '^[0-9a-f]{32}$'),
-    at   timestamptz NOT NULL DEFAULT now()
-);
-
 -- +goose Down
-DROP TABLE media_folder;
+ALTER TABLE deletion DISABLE TRIGGER append_only;
 DELETE FROM deletion WHERE reason = 'returned';
+ALTER TABLE deletion ENABLE TRIGGER append_only;
 ALTER TABLE deletion DROP CONSTRAINT deletion_reason_check,
     ADD CONSTRAINT deletion_reason_check CHECK (reason IN ('age', 'quota', 'disk', 'request', 'missing', 'orphan'));
 ALTER TABLE manifest_head DROP COLUMN signed_at, DROP COLUMN key_id, DROP COLUMN signature;
