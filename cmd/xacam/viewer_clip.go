@@ -187,7 +187,7 @@ func newStamp(w, h int, paint func(*draw.Canvas)) *stamp {
 		if b == 0 && w == 255 {
 			continue
 		}
-		s.bytes = append(s.bytes, int32(i)) //nolint:gosec // of a picture of at most 1280 × 720
+		s.bytes = append(s.bytes, int32(i))
 		s.stays = append(s.stays, (max(w, b)-b)*256/255)
 		s.adds = append(s.adds, b*256)
 	}

@@ -118,7 +118,7 @@ func (f HeadFolder) Keep(h Head, previous Link) (lost string, err error) {
 			break
 		}
 		lost = strings.TrimSuffix(headFile, ".json") + fmt.Sprintf("-%d-%.8s.json", old.Number, sumOf(text))
-		if err := os.Rename(path, filepath.Join(f.Dir, lost)); err != nil {
+		if err := os.Rename(path, filepath.Join(f.Dir, lost)); err != nil { //nolint:gosec // the name is made of numbers
 			return "", fmt.Errorf("keep the end of the chain: %w", err)
 		}
 	}

@@ -125,7 +125,9 @@ func TestReadOnlyAndNoInodes(t *testing.T) {
 	_, health := s.watch(evidence.KeeperConfig{Policy: evidence.Policy{MinFree: 1, MinFreeFiles: 8}, Reserve: -1})
 	require.Eventually(t, func() bool { return !health().At.IsZero() && health().Unusable == nil }, 5*time.Second, 20*time.Millisecond)
 
-	require.NoError(t, syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	require.Eventually(t, func() bool { // not while the keeper writes
+		return syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, "") == nil
+	}, 5*time.Second, time.Millisecond)
 	require.Eventually(t, func() bool { return health().Unusable != nil }, 5*time.Second, 20*time.Millisecond)
 	h := health()
 	sig, on := h.Signal("storage")

@@ -162,10 +162,10 @@ func (v *veil) coverage() coverage {
 			known++
 		}
 	}
-	switch {
-	case known == times:
+	switch known {
+	case times:
 		return knownThroughout
-	case known == 0:
+	case 0:
 		return knownNowhere
 	}
 	return knownInPart

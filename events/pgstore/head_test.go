@@ -66,55 +66,71 @@ func TestSignedHead(t *testing.T) {
 	early := evidence.KnownHead{Where: "handed-out.json", Head: c.headAt(t, 3)}
 	assert.Empty(t, c.named(t, append(kept, early)...))
 
-	t.Run("an unsigned tail is cut off", func(t *testing.T) {
-		c.asSuperuser("CREATE TABLE saved AS SELECT * FROM manifest; DELETE FROM manifest WHERE number = 5; " +
-			"UPDATE manifest_head SET number = 4, sha256 = (SELECT sha256 FROM manifest WHERE number = 4)")
-		got := c.named(t)
-		require.NotEmpty(t, got)
-		assert.Contains(t, got[0], "the end of the chain: its signature by the key "+head.KeyID+" does not fit: manifest 4 was not the last")
-		c.asSuperuser("INSERT INTO manifest SELECT * FROM saved WHERE number = 5; UPDATE manifest_head SET number = 5, sha256 = (SELECT sha256 FROM manifest WHERE number = 5)")
-		require.Empty(t, c.named(t, kept...))
-	})
-	t.Run("the signature is removed", func(t *testing.T) {
-		require.NoError(t, exec(t, c.dsn, "UPDATE manifest_head SET key_id = '', signature = '', signed_at = NULL"))
-		got := c.named(t)
-		require.Len(t, got, 1)
-		assert.Contains(t, got[0], "nobody has signed that manifest 5 is the last")
-		require.NoError(t, c.store.SignHead(t.Context(), func(end evidence.Link) evidence.Head { return evidence.SignHead(end, day, c.vault) }))
-		assert.Empty(t, c.named(t))
-		require.NoError(t, c.store.SignHead(t.Context(), func(evidence.Link) evidence.Head { panic("it is signed") }))
-	})
-	t.Run("an old end is put back", func(t *testing.T) {
-		c.cut(t, c.headAt(t, 3))
-		assert.Empty(t, c.named(t), "inside the database nothing tells")
-		got := c.named(t, append(kept, early)...)
-		require.Len(t, got, 1)
-		assert.True(t, strings.HasPrefix(got[0], "evidence-head.json: manifest 5 was sealed by "), got[0])
-		assert.Contains(t, got[0], "but the chain ends with 3: its end was cut off, or an old state of the database was put back")
-		forged := kept[0]
-		forged.Head.Number = 2
-		got = c.named(t, forged)
-		require.Len(t, got, 1)
-		assert.Contains(t, got[0], "its signature is not one of this server's")
-	})
-	t.Run("another chain after it", func(t *testing.T) {
-		next := evidence.SignHead(evidence.Link{Number: 4, SHA256: strings.Repeat("ab", 32)}, day.Add(time.Hour), c.vault)
-		third := c.headAt(t, 3)
-		lost, err := c.heads.Keep(next, third.Link())
-		require.NoError(t, err)
-		assert.True(t, strings.HasPrefix(lost, "evidence-head-5-"), lost)
-		known, err := c.heads.Known()
-		require.NoError(t, err)
-		require.Len(t, known, 2)
-		got := c.named(t, known...)
-		require.Len(t, got, 2)
-		assert.Contains(t, got[1], "manifest 5 was sealed by", "what was the end once is named for ever")
-		require.NoError(t, os.WriteFile(filepath.Join(c.heads.Dir, "evidence-head.json"), []byte("{}"), 0o600))
-		known, err = c.heads.Known()
-		require.NoError(t, err)
-		got = c.named(t, known...)
-		require.Len(t, got, 2)
-	})
+	c.cutTail(t, kept)
+	c.removeSignature(t)
+	c.putOldEndBack(t, kept, early)
+	c.goOnElsewhere(t)
+}
+
+// cutTail removes the last manifest without the key.
+func (c *chain) cutTail(t *testing.T, kept []evidence.KnownHead) {
+	t.Helper()
+	c.asSuperuser("CREATE TABLE saved AS SELECT * FROM manifest; DELETE FROM manifest WHERE number = 5; " +
+		"UPDATE manifest_head SET number = 4, sha256 = (SELECT sha256 FROM manifest WHERE number = 4)")
+	got := c.named(t)
+	require.NotEmpty(t, got)
+	assert.Contains(t, got[0], "the end of the chain: its signature by the key "+kept[0].Head.KeyID+" does not fit: manifest 4 was not the last")
+	c.asSuperuser("INSERT INTO manifest SELECT * FROM saved WHERE number = 5; UPDATE manifest_head SET number = 5, sha256 = (SELECT sha256 FROM manifest WHERE number = 5)")
+	require.Empty(t, c.named(t, kept...))
+}
+
+// removeSignature is also what an update of the server leaves.
+func (c *chain) removeSignature(t *testing.T) {
+	t.Helper()
+	require.NoError(t, exec(t, c.dsn, "UPDATE manifest_head SET key_id = '', signature = '', signed_at = NULL"))
+	got := c.named(t)
+	require.Len(t, got, 1)
+	assert.Contains(t, got[0], "nobody has signed that manifest 5 is the last")
+	require.NoError(t, c.store.SignHead(t.Context(), func(end evidence.Link) evidence.Head { return evidence.SignHead(end, day, c.vault) }))
+	assert.Empty(t, c.named(t))
+	require.NoError(t, c.store.SignHead(t.Context(), func(evidence.Link) evidence.Head { panic("it is signed") }))
+}
+
+// putOldEndBack leaves a sound chain in the database.
+func (c *chain) putOldEndBack(t *testing.T, kept []evidence.KnownHead, early evidence.KnownHead) {
+	t.Helper()
+	c.cut(t, c.headAt(t, 3))
+	assert.Empty(t, c.named(t), "inside the database nothing tells")
+	got := c.named(t, append(kept, early)...)
+	require.Len(t, got, 1)
+	assert.True(t, strings.HasPrefix(got[0], "evidence-head.json: manifest 5 was sealed by "), got[0])
+	assert.Contains(t, got[0], "but the chain ends with 3: its end was cut off, or an old state of the database was put back")
+	forged := kept[0]
+	forged.Head.Number = 2
+	got = c.named(t, forged)
+	require.Len(t, got, 1)
+	assert.Contains(t, got[0], "its signature is not one of this server's")
+}
+
+// goOnElsewhere seals another package in the place of one that was cut off.
+func (c *chain) goOnElsewhere(t *testing.T) {
+	t.Helper()
+	next := evidence.SignHead(evidence.Link{Number: 4, SHA256: strings.Repeat("ab", 32)}, day.Add(time.Hour), c.vault)
+	third := c.headAt(t, 3)
+	lost, err := c.heads.Keep(next, third.Link())
+	require.NoError(t, err)
+	assert.True(t, strings.HasPrefix(lost, "evidence-head-5-"), lost)
+	known, err := c.heads.Known()
+	require.NoError(t, err)
+	require.Len(t, known, 2)
+	got := c.named(t, known...)
+	require.Len(t, got, 2)
+	assert.Contains(t, got[1], "manifest 5 was sealed by", "what was the end once is named for ever")
+	require.NoError(t, os.WriteFile(filepath.Join(c.heads.Dir, "evidence-head.json"), []byte("{}"), 0o600))
+	known, err = c.heads.Known()
+	require.NoError(t, err)
+	got = c.named(t, known...)
+	require.Len(t, got, 2)
 }
 
 func TestHeadIsWrittenAndRead(t *testing.T) {

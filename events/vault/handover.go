@@ -126,7 +126,7 @@ func (v *Vault) loadHandovers(dir string) error {
 	text, err := os.ReadFile(path + pendingSuffix)
 	if err == nil {
 		if h, perr := parseHandover(text); perr == nil && KeyID(h.New) == v.id {
-			if err := os.Rename(path+pendingSuffix, path); err != nil { //nolint:gosec // the name is made of a folder of ours and a key ID
+			if err := os.Rename(path+pendingSuffix, path); err != nil {
 				return fmt.Errorf("finish the hand-over of keys: %w", err)
 			}
 		}
