@@ -11,7 +11,10 @@ import (
 
 // viewer makes the marked copies in a package of evidence. It is safe for
 // concurrent use.
-type viewer struct{ letters *draw.Letters }
+type viewer struct {
+	letters *draw.Letters
+	clips   chan struct{} // full while a clip is copied, which takes some 130 MB: one at a time
+}
 
 var _ evidence.Viewer = (*viewer)(nil)
 
@@ -20,7 +23,7 @@ func newViewer() (*viewer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &viewer{letters}, nil
+	return &viewer{letters, make(chan struct{}, 1)}, nil
 }
 
 // Limits of the copy of a clip.

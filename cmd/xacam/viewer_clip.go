@@ -17,8 +17,14 @@ import (
 )
 
 // Clip implements evidence.Viewer. It works in a thread of its own, with a lower
-// priority than everything else.
+// priority than everything else, and waits while another one is being made.
 func (v *viewer) Clip(ctx context.Context, from, to string, lines []string, veil evidence.Veil) (string, error) {
+	select {
+	case v.clips <- struct{}{}:
+		defer func() { <-v.clips }()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 	type result struct {
 		note string
 		err  error
