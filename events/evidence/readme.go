@@ -62,6 +62,9 @@ func (z *zipper) readme() []byte {
 số xe mà máy đã nhận ra, cùng những vùng mà camera được cài đặt không theo dõi.
 Máy có thể bỏ sót: hãy xem lại bản sao trước khi giao cho người khác.
 `)
+	if z.p.request.Blur == BlurAll {
+		b.WriteString("Đầu hoặc biển số của chính đối tượng cũng được làm mờ.\n")
+	}
 	part, none := false, false
 	for _, v := range z.veils {
 		c := v.coverage()
@@ -83,6 +86,9 @@ blurred where the machine recognised them, and so are the areas that the camera
 is told not to look at. The machine may miss some: look at a copy before you
 hand it on.
 `)
+	if z.p.request.Blur == BlurAll {
+		b.WriteString("The head or number plate of those it is about is blurred as well.\n")
+	}
 	if none {
 		b.WriteString(`viewing/clip.mp4 is blurred as a whole: the package does not say where people
 and vehicles are in it (for instance because the server was restarted meanwhile).

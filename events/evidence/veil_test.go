@@ -142,7 +142,9 @@ func TestVeilFollowsPeople(t *testing.T) {
 	require.Len(t, areas, 2)
 	assert.Less(t, areas[0][2]-areas[0][0], .2, "no more is hidden than must be")
 
-	veil, _, _ = veiled(t, evidence.BlurAll, track, nil)
+	assert.NotContains(t, readme, "is blurred as well")
+	veil, readme, _ = veiled(t, evidence.BlurAll, track, nil)
+	assert.Contains(t, readme, "cũng được làm mờ")
 	areas, _ = veil(4 * time.Second)
 	require.NoError(t, inside(areas, [4]float64{.05, .3, .13, .42}), "the subject's head")
 	veil, readme, _ = veiled(t, evidence.BlurNone, track, nil)

@@ -1,6 +1,7 @@
 package pgstore_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -131,6 +132,32 @@ func (c *chain) goOnElsewhere(t *testing.T) {
 	require.NoError(t, err)
 	got = c.named(t, known...)
 	require.Len(t, got, 2)
+}
+
+// TestChainOfAnEarlierVersion: what was sealed before ends were signed is signed
+// at the next start, and not before.
+func TestChainOfAnEarlierVersion(t *testing.T) {
+	t.Parallel()
+	c := sealChain(t, 2)
+	require.NoError(t, exec(t, c.dsn, "UPDATE manifest_head SET key_id = '', signature = '', signed_at = NULL"))
+	require.NoError(t, os.Remove(filepath.Join(c.heads.Dir, "evidence-head.json")))
+	require.Len(t, c.named(t), 1)
+	sealer, err := evidence.NewSealer(evidence.SealerConfig{
+		Store: c.files, Drafts: &draftList{}, Chain: c.store, Signer: c.vault, Heads: c.store, Kept: &c.heads,
+	})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- sealer.Run(ctx) }()
+	require.Eventually(t, func() bool {
+		kept, err := c.heads.Known()
+		return err == nil && len(kept) == 1 && kept[0].Head.Number == 2
+	}, 10*time.Second, 5*time.Millisecond)
+	cancel()
+	require.NoError(t, <-done)
+	kept, err := c.heads.Known()
+	require.NoError(t, err)
+	assert.Empty(t, c.named(t, kept...))
 }
 
 func TestHeadIsWrittenAndRead(t *testing.T) {
