@@ -42,6 +42,9 @@ type Config struct {
 	Events  EventReader
 	Cameras CameraReader
 	Media   *os.Root // evidence files, in which EvidenceRef.Path is looked up; the caller closes it after Run
+	// OpenMedia opens the media folder instead of Media, for each file anew; the
+	// handler closes it. nil: Media does.
+	OpenMedia func() (*os.Root, error)
 
 	Counts CountReader // what was counted; nil where nothing is
 
@@ -49,6 +52,9 @@ type Config struct {
 	Audit    AuditReader   // the record of it; nil where there is none
 	Stats    StatsReader   // what came of it; nil where nobody sums up
 	Feed     FeedStore     // for receivers that catch up; nil where there is none
+	// Head returns the signed end of the chain of evidence as JSON, and
+	// events.ErrNotFound while nothing is sealed; nil where nothing is ever.
+	Head func(ctx context.Context) ([]byte, error)
 	// EvidenceURL returns the address of a file in the feed, such as an absolute
 	// one that carries a signature; nil gives those of the other answers. It must
 	// be safe for concurrent use.

@@ -88,7 +88,16 @@ func (s *Server) getEvidence(c *gin.Context) {
 // kept opens a file of the media folder, which the caller closes. After nil the
 // request has been answered.
 func (s *Server) kept(c *gin.Context, ref events.EvidenceRef) *os.File {
-	f, err := openEvidence(s.cfg.Media, ref)
+	root := s.cfg.Media
+	if s.cfg.OpenMedia != nil && ref.Gone.IsZero() {
+		var err error
+		if root, err = s.cfg.OpenMedia(); err != nil {
+			s.fail(c, err)
+			return nil
+		}
+		defer root.Close()
+	}
+	f, err := openEvidence(root, ref)
 	if !ref.Gone.IsZero() || errors.Is(err, fs.ErrNotExist) {
 		if f != nil {
 			f.Close()

@@ -32,6 +32,7 @@ const (
 	pathEvidence = "/api/v1/events/:id/evidence"
 	pathFile     = "/api/v1/events/:id/evidence/:name"
 	pathPackage  = "/api/v1/events/:id/evidence.zip"
+	pathHead     = "/api/v1/evidence/head"
 	pathCameras  = "/api/v1/cameras"
 	pathCamera   = "/api/v1/cameras/:slug"
 	pathCounts   = "/api/v1/counts"
@@ -164,6 +165,7 @@ func (s *Server) routes() []route {
 		pathEvidence: s.listEvidence,
 		pathFile:     s.getEvidence,
 		pathPackage:  s.exportEvidence,
+		pathHead:     s.getHead,
 		pathCameras:  s.listCameras,
 		pathCamera:   s.getCamera,
 		pathCounts:   s.listCounts,

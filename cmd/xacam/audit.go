@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xacam/xacam/events/audit"
+	"github.com/xacam/xacam/events/evidence"
 	"github.com/xacam/xacam/events/pgstore"
 	"github.com/xacam/xacam/events/vault"
 )
@@ -77,7 +78,7 @@ func newAuditVerifyCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVarP(&config, "config", "c", "xacam.yaml", "configuration file of the server")
 	f.StringVar(&file, "file", "", "what audit export wrote, instead of the database; - is standard input")
-	f.StringVar(&key, "key", "", "public key of the server, its data folder's keys/"+vault.PublicFile+"; with --file")
+	f.StringVar(&key, "key", "", "public key of the server, its data folder's keys/"+vault.PublicFile+", or what evidence keys writes; with --file")
 	f.StringArrayVar(&known, "known", nil, "NUMBER:HASH as printed earlier, which must still be there; may be given several times")
 	return cmd
 }
@@ -101,12 +102,21 @@ func readPublic(path string) (audit.Keys, error) {
 	if err != nil {
 		return nil, usagef("read the public key: %w", err)
 	}
-	key, err := vault.ParsePublic(text)
+	keys, handovers, err := evidence.ParseTrust(text)
 	if err != nil {
 		return nil, usagef("%s: %w", path, err)
 	}
-	id := vault.KeyID(key)
-	return func(keyID string) (k ed25519.PublicKey, ok bool) { return key, keyID == id }, nil
+	for i := range handovers { // a key chain is trusted as a whole
+		keys = append(keys, handovers[i].Old, handovers[i].New)
+	}
+	return func(keyID string) (ed25519.PublicKey, bool) {
+		for _, k := range keys {
+			if vault.KeyID(k) == keyID {
+				return k, true
+			}
+		}
+		return nil, false
+	}, nil
 }
 
 // verifyChain says how far a chain is sound.

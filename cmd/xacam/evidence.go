@@ -8,32 +8,30 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/xacam/xacam/events/evidence"
-	"github.com/xacam/xacam/events/pgstore"
 	"github.com/xacam/xacam/events/vault"
 )
 
 func newEvidenceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "evidence",
-		Short: "Check packages of evidence",
+		Short: "Check packages of evidence, and the chain of a server",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newEvidenceVerifyCommand())
+	cmd.AddCommand(newEvidenceVerifyCommand(), newEvidenceHeadCommand(), newEvidenceKeysCommand(), newEvidenceRotateCommand())
 	return cmd
 }
 
 // verifyFlags are those of `evidence verify`.
 type verifyFlags struct {
-	key, config string
-	previous    []string
-	all         bool
+	key, config     string
+	previous, heads []string
+	all             bool
 }
 
 func newEvidenceVerifyCommand() *cobra.Command {
@@ -46,13 +44,19 @@ into: every file against the signed manifest, the signature against the public
 key, and packages whose numbers follow each other against each other. It names
 each file that was changed, added, renamed or is missing.
 
-Get the key from those who run the server (data/keys/evidence.pub). Without
+Get the key from those who run the server (data/keys/evidence.pub). After the
+server has changed its key the old one does as well: the package brings what
+both keys have signed about it. Without
 --key the one in the package is used. That shows damage, but not forgery:
 whoever makes a false package puts in a false key. So it never counts as
 verified.
 
 With --all it checks the whole chain of a server, in its database and its media
-folder, and says what the log of deletions accounts for.
+folder, and says what the log of deletions accounts for. Its end is signed and
+kept in the data folder as well (evidence-head.json). Whoever could put back an
+old state of the database and of that file is found out by an end that was
+handed out earlier: xacam evidence head, or GET /api/v1/evidence/head, and then
+--head FILE.
 
 Exit codes: 0 verified; 1 something is wrong, or no key was given; 2 bad usage.`,
 		Args: usageArgs(cobra.ArbitraryArgs),
@@ -60,6 +64,8 @@ Exit codes: 0 verified; 1 something is wrong, or no key was given; 2 bad usage.`
 			switch {
 			case flags.all && len(args)+len(flags.previous) > 0:
 				return usagef("--all checks a server and takes no packages")
+			case len(flags.heads) > 0 && !flags.all:
+				return usagef("--head is for --all")
 			case flags.all:
 				return verifyAll(cmd.Context(), flags, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			case len(args) == 0:
@@ -68,27 +74,28 @@ Exit codes: 0 verified; 1 something is wrong, or no key was given; 2 bad usage.`
 			return verifyPackages(cmd.Context(), args, flags, cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().StringVar(&flags.key, "key", "", "public key of the server, PEM; several in one file are all accepted")
+	cmd.Flags().StringVar(&flags.key, "key", "", "public key of the server, PEM, where several in one file are all accepted; or its key chain, as evidence keys writes it")
 	cmd.Flags().StringArrayVar(&flags.previous, "previous", nil, "package that must be the one before the first, checked as well")
 	cmd.Flags().BoolVar(&flags.all, "all", false, "check the chain of a server")
+	cmd.Flags().StringArrayVar(&flags.heads, "head", nil, "end of the chain that was handed out earlier, from which it must go on; for --all")
 	cmd.Flags().StringVarP(&flags.config, "config", "c", "xacam.yaml", "configuration file of the server, for --all")
 	return cmd
 }
 
-// readKeys reads the keys of --key; none for "".
-func readKeys(path string) ([]ed25519.PublicKey, error) {
+// readKeys reads the keys of --key and the hand-overs between them; none for "".
+func readKeys(path string) ([]ed25519.PublicKey, []vault.Handover, error) {
 	if path == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, usagef("read the key: %w", err)
+		return nil, nil, usagef("read the key: %w", err)
 	}
-	keys, err := evidence.ParseKeys(text)
+	keys, handovers, err := evidence.ParseTrust(text)
 	if err != nil {
-		return nil, usagef("%s: %w", path, err)
+		return nil, nil, usagef("%s: %w", path, err)
 	}
-	return keys, nil
+	return keys, handovers, nil
 }
 
 // errNotVerified says that evidence is not what it should be; the findings have
@@ -96,7 +103,7 @@ func readKeys(path string) ([]ed25519.PublicKey, error) {
 var errNotVerified = errors.New("NOT VERIFIED")
 
 func verifyPackages(ctx context.Context, paths []string, flags verifyFlags, out io.Writer) error {
-	keys, err := readKeys(flags.key)
+	keys, handovers, err := readKeys(flags.key)
 	if err != nil {
 		return err
 	}
@@ -104,7 +111,7 @@ func verifyPackages(ctx context.Context, paths []string, flags verifyFlags, out 
 	reports := make([]*evidence.Report, len(paths))
 	faults := 0
 	for i, path := range paths {
-		if reports[i], err = evidence.Verify(ctx, path, keys); err != nil {
+		if reports[i], err = evidence.Verify(ctx, path, keys, handovers...); err != nil {
 			return err
 		}
 		describePackage(out, path, reports[i])
@@ -172,43 +179,4 @@ func describePackage(out io.Writer, path string, r *evidence.Report) {
 	for _, f := range r.Findings {
 		fmt.Fprintf(out, "  WRONG: %s\n", f)
 	}
-}
-
-// verifyAll checks the chain of a server.
-func verifyAll(ctx context.Context, flags verifyFlags, out, stderr io.Writer) error {
-	cfg, err := loadConfig(flags.config)
-	if err != nil {
-		return err
-	}
-	keys, err := readKeys(flags.key)
-	if err != nil {
-		return err
-	}
-	if keys == nil {
-		if keys, err = vault.PublicKeys(filepath.Join(cfg.Data, "keys")); err != nil {
-			return fmt.Errorf("%w; name the key with --key", err)
-		}
-	}
-	store, err := evidence.Open(filepath.Join(cfg.Data, "media"))
-	if err != nil {
-		return err
-	}
-	return withStore(ctx, cfg, stderr, func(ctx context.Context, s *pgstore.Store) error {
-		sum, err := evidence.VerifyChain(ctx, evidence.ChainConfig{
-			Store: store, Chain: s, Keys: keys,
-			Found: func(f evidence.Finding) { fmt.Fprintf(out, "WRONG: %s\n", f) },
-			Gone: func(where string, d evidence.Deletion) {
-				fmt.Fprintf(out, "gone: %s: deleted at %s by %s (%s)\n", where, d.At.Format(time.RFC3339), d.Actor, d.Reason)
-			},
-		})
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(out, "%s, %s, %d of them gone and accounted for\n", plural(sum.Manifests, "manifest"), plural(sum.Files, "file"), sum.Gone)
-		if sum.Faults > 0 {
-			return fmt.Errorf("%w: %s", errNotVerified, plural(sum.Faults, "fault"))
-		}
-		fmt.Fprintln(out, "VERIFIED")
-		return nil
-	})
 }

@@ -5,7 +5,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -21,14 +24,18 @@ import (
 )
 
 // areaViewer notes what it was told to hide.
-type areaViewer struct{ pictures [][][4]float64 }
+type areaViewer struct {
+	pictures [][][4]float64
+	veil     evidence.Veil // of the clip
+}
 
 func (v *areaViewer) Picture(picture []byte, _ []string, areas [][4]float64) ([]byte, error) {
 	v.pictures = append(v.pictures, areas)
 	return picture, nil
 }
 
-func (*areaViewer) Clip(context.Context, string, string, []string) (string, error) {
+func (v *areaViewer) Clip(_ context.Context, _, _ string, _ []string, veil evidence.Veil) (string, error) {
+	v.veil = veil
 	return "", errStuck
 }
 
@@ -107,7 +114,31 @@ func TestFromCaptureToBlurredCopy(t *testing.T) {
 		for i := range want {
 			assert.InDeltaSlice(t, want[i][:], viewer.pictures[0][i][:], 1e-9, blur)
 		}
+		if blur == evidence.BlurNone {
+			assert.Nil(t, viewer.veil)
+			continue
+		}
+		var r record
+		require.NoError(t, json.Unmarshal(lastRecord(t, g), &r))
+		at := time.Duration(r.Clip.EventMS) * time.Millisecond
+		areas, whole := viewer.veil(at)
+		assert.False(t, whole)
+		require.Len(t, areas, len(want))
+		other := areas[len(areas)-1]
+		assert.True(t, other[0] < .5 && other[1] < .2 && other[2] > .6 && other[3] > .7, "%v does not hide the other", other)
+		_, whole = viewer.veil(at + 10*time.Second)
+		assert.True(t, whole, "nobody looked any more")
 	}
+}
+
+// lastRecord is the record of the only package.
+func lastRecord(t *testing.T, g *gathering) []byte {
+	t.Helper()
+	i := slices.IndexFunc(g.done[0].Files, func(f events.EvidenceRef) bool { return f.Type == "record" })
+	require.GreaterOrEqual(t, i, 0)
+	b, err := os.ReadFile(g.store.Full(g.done[0].Files[i].Path))
+	require.NoError(t, err)
+	return b
 }
 
 // Where more were seen than are remembered nobody knows whom to hide.

@@ -214,7 +214,7 @@ func (c *capturer) handle(call captureCall) {
 		return
 	}
 	c.captures[k.draft.Event.ID] = k
-	k.follow = k.sight.follow(&k.draft.Event, k.from)
+	k.follow = k.sight.follow(&k.draft.Event, k.from.Add(-mostGroup)) // the clip may begin so early
 	if k.draft.Event.Kind == events.KindCameraOffline {
 		k.drawn = true
 		st := k.sight.deck.state()
@@ -300,7 +300,11 @@ func (c *capturer) finish(k *capture) {
 		}
 	}
 	if k.follow != nil {
-		looks := k.sight.leave(k.follow, later(k.until, ev.OccurredAt))
+		end := later(k.until, ev.OccurredAt)
+		if k.take != nil {
+			end = later(end, k.take.info.End) // another event's
+		}
+		looks := k.sight.leave(k.follow, end)
 		if len(looks) > 0 {
 			b, err := json.Marshal(newEvidenceTrack(ev, looks, k.follow))
 			c.put(k, "track", k.base+"-track.json", b, err)

@@ -24,6 +24,7 @@ type record struct {
 	Software    recordSoftware      `json:"software"`
 	Clock       recordClock         `json:"clock"`
 	Clip        *recordClip         `json:"clip,omitempty"`
+	Masks       [][]camera.Point    `json:"masks,omitempty"` // where nobody looks
 	Boxes       *[]evidence.Box     `json:"boxes,omitempty"` // in the picture of the act; nil when that is not known
 }
 
@@ -100,7 +101,7 @@ func newRecord(ev *events.Event, s *sight, manifest func(string) (models.Manifes
 	if f.Codec == 0 {
 		r.Camera.Codec = ""
 	}
-	r.Calibration = s.plan.file.Calibration
+	r.Calibration, r.Masks = s.plan.file.Calibration, s.plan.file.Masks
 	r.Rule = recordOf(ev, &s.plan.file)
 	if ev.Kind != events.KindCameraOffline {
 		r.Model = &recordModel{Name: s.plan.model, MinScore: s.plan.file.Detect.MinScore}
@@ -162,13 +163,16 @@ func (r *record) encode() json.RawMessage {
 
 // evidenceTrack is the file "track": where the objects of an event were.
 type evidenceTrack struct {
-	Event   string          `json:"event"`
-	Camera  string          `json:"camera"`
-	Box     string          `json:"box"` // what the numbers are
-	From    time.Time       `json:"from"`
-	To      time.Time       `json:"to"`
-	Cut     bool            `json:"cut,omitempty"` // there was more than is kept
-	Objects []trackedObject `json:"objects"`
+	Event  string    `json:"event"`
+	Camera string    `json:"camera"`
+	Box    string    `json:"box"` // what the numbers are
+	From   time.Time `json:"from"`
+	To     time.Time `json:"to"`
+	Cut    bool      `json:"cut,omitempty"` // there was more than is kept
+	// Complete are the looks, in milliseconds after From, in which everyone who was
+	// seen is listed: where there is none near, nobody knows who was there.
+	Complete []int64         `json:"complete_ms"`
+	Objects  []trackedObject `json:"objects"`
 }
 
 type trackedObject struct {
@@ -187,13 +191,16 @@ type trackedAt struct {
 
 // newEvidenceTrack sorts what was seen by object, in the order in which they came.
 func newEvidenceTrack(ev *events.Event, looks []seenLook, f *following) evidenceTrack {
-	out := evidenceTrack{Event: ev.ID, Camera: ev.Source.ID, Box: "x0 y0 x1 y1, in parts of the picture, y down", Cut: f.cut, Objects: []trackedObject{}}
+	out := evidenceTrack{Event: ev.ID, Camera: ev.Source.ID, Box: "x0 y0 x1 y1, in parts of the picture, y down", Cut: f.cut, Complete: []int64{}, Objects: []trackedObject{}}
 	type key struct {
 		id    uint64
 		thing bool
 	}
 	at := make(map[key]int)
 	for _, l := range looks {
+		if l.whole {
+			out.Complete = append(out.Complete, l.at.Sub(looks[0].at).Milliseconds())
+		}
 		for _, b := range l.boxes {
 			k := key{b.id, b.thing}
 			i, known := at[k]

@@ -17,7 +17,7 @@ import (
 func (s *server) addSealing(store *evidence.Store) (*evidence.Exporter, error) {
 	sweepTemporary(s.cfg.Data) // nothing is being written yet
 	sealer, err := evidence.NewSealer(evidence.SealerConfig{
-		Store: store, Drafts: store, Chain: s.db, Signer: s.keys, Software: "xacam " + version, Location: s.cfg.location,
+		Store: store, Drafts: store, Chain: s.db, Signer: s.keys, Heads: s.db, Kept: &evidence.HeadFolder{Dir: s.cfg.Data}, Software: "xacam " + version, Location: s.cfg.location,
 		Log: s.log, Metrics: s.registry, Late: s.evidence.Late,
 	})
 	if err != nil {

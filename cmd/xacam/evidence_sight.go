@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	mostLooks    = 400    // remembered of a camera
-	mostBoxes    = 64     // of one look
-	mostPoints   = 20_000 // of one event's track
-	mostPictures = 32     // of things whose event has not asked for them
-	noSubjectGap = 450 * time.Millisecond
+	mostLooks    = 400                    // remembered of a camera
+	mostBoxes    = 64                     // of one look
+	mostPoints   = 20_000                 // of one event's track
+	mostPictures = 32                     // of things whose event has not asked for them
+	lookGap      = 180 * time.Millisecond // between looks of which everyone is collected
 )
 
 // sight is what evidence needs to know of one camera: its stream, what was seen
@@ -42,6 +42,7 @@ type seenLook struct {
 	at    time.Time
 	boxes []seenBox
 	cut   bool // there was more
+	whole bool // collected: everyone who was seen is in it
 }
 
 // seenBox is where a track, or a thing that lies there, was.
@@ -54,43 +55,55 @@ type seenBox struct {
 	guessed bool // predicted, not detected
 }
 
-// following collects what is seen of one event's objects.
+// following collects what is seen for one event: its own objects in each look,
+// and everyone now and then, so that a copy of the clip can hide the others.
 type following struct {
-	subject, thing uint64 // 0 for none; without both everything is collected
+	subject, thing uint64 // 0 for none
 	looks          []seenLook
-	points         int
-	cut            bool // there was more than is kept
+	last           time.Time // look of which everyone was collected
+	own, others    int       // points
+	cut            bool      // there was more than is kept
+	crowded        bool      // likewise of others
 }
 
 // wants reports whether the event is about the object.
 func (f *following) wants(b *seenBox) bool {
-	switch {
-	case f.subject == 0 && f.thing == 0:
-		return !b.thing
-	case b.thing:
-		return b.id == f.thing
+	if b.thing {
+		return f.thing != 0 && b.id == f.thing
 	}
-	return b.id == f.subject
+	return f.subject != 0 && b.id == f.subject
 }
 
 func (f *following) add(l *seenLook) {
-	if n := len(f.looks); f.subject == 0 && f.thing == 0 && n > 0 && l.at.Sub(f.looks[n-1].at) < noSubjectGap {
-		return
+	everyone := !f.crowded && (f.last.IsZero() || l.at.Sub(f.last).Abs() >= lookGap)
+	if everyone {
+		f.others += len(l.boxes) + 1
+		f.crowded = f.others > mostPoints
+		everyone = !f.crowded
 	}
-	out := seenLook{at: l.at}
+	out := seenLook{at: l.at, whole: everyone && !l.cut}
 	for i := range l.boxes {
-		if f.wants(&l.boxes[i]) {
-			out.boxes = append(out.boxes, l.boxes[i])
+		b := &l.boxes[i]
+		switch {
+		case f.wants(b):
+			if f.own++; f.own > mostPoints {
+				f.cut, out.whole = true, false
+				continue
+			}
+		case !everyone || b.thing:
+			continue
 		}
+		out.boxes = append(out.boxes, *b)
 	}
-	if len(out.boxes) == 0 {
-		return
+	if everyone {
+		f.last = l.at
 	}
-	if f.points += len(out.boxes); f.points > mostPoints {
+	if f.crowded && f.subject == 0 && f.thing == 0 {
 		f.cut = true
-		return
 	}
-	f.looks = append(f.looks, out)
+	if len(out.boxes) > 0 || out.whole {
+		f.looks = append(f.looks, out)
+	}
 }
 
 // see remembers a look. pictures may be nil.
@@ -191,7 +204,7 @@ func (s *sight) boxesAt(ev *events.Event) *[]evidence.Box {
 		b := &best.boxes[i]
 		out = append(out, evidence.Box{
 			Class: b.class, Box: [4]float64{b.box.Min.X, b.box.Min.Y, b.box.Max.X, b.box.Max.Y},
-			Subject: (f.subject != 0 || f.thing != 0) && f.wants(b),
+			Subject: f.wants(b),
 		})
 	}
 	return &out

@@ -90,7 +90,7 @@ func newSealedServer(t *testing.T, n int, viewer evidence.Viewer) *sealedServer 
 		require.NoError(t, err)
 		drafts.list = append(drafts.list, evidence.Draft{Event: e, Files: []events.EvidenceRef{ref}, Started: at, Ready: true})
 	}
-	sealer, err := evidence.NewSealer(evidence.SealerConfig{Store: media, Drafts: drafts, Chain: s.store, Signer: keys})
+	sealer, err := evidence.NewSealer(evidence.SealerConfig{Store: media, Drafts: drafts, Chain: s.store, Signer: keys, Kept: &evidence.HeadFolder{Dir: s.data}})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -158,7 +158,7 @@ func TestEvidenceVerify(t *testing.T) {
 		{"missing", []string{one + "x", "--key", s.key}, 1, []string{"no such file"}},
 		{"all and one", []string{one, "--all"}, 2, []string{"takes no packages"}},
 		{"all", []string{"--all", "-c", s.config}, 0, []string{"3 manifests, 3 files, 0 of them gone", "VERIFIED"}},
-		{"all with another key", []string{"--all", "-c", s.config, "--key", other.key}, 1, []string{"NOT VERIFIED: 3 faults"}},
+		{"all with another key", []string{"--all", "-c", s.config, "--key", other.key}, 1, []string{"NOT VERIFIED: 5 faults"}},
 	} {
 		var out bytes.Buffer
 		code := execute(t.Context(), append([]string{"evidence", "verify"}, c.args...), strings.NewReader(""), &out, &out)
@@ -168,8 +168,20 @@ func TestEvidenceVerify(t *testing.T) {
 		}
 		assert.NotContains(t, out.String(), "\x1b", "nothing foreign reaches the terminal")
 	}
+	var out, head bytes.Buffer
+	require.Equal(t, 0, execute(t.Context(), []string{"evidence", "head", "-c", s.config}, strings.NewReader(""), &head, &out), out.String())
+	file := filepath.Join(t.TempDir(), "head.json")
+	require.NoError(t, os.WriteFile(file, head.Bytes(), 0o600))
+	assert.Equal(t, 0, execute(t.Context(), []string{"evidence", "verify", "--all", "-c", s.config, "--head", file}, strings.NewReader(""), &out, &out), out.String())
+	otherHead := filepath.Join(other.data, "evidence-head.json")
+	out.Reset()
+	assert.Equal(t, 1, execute(t.Context(), []string{"evidence", "verify", "--all", "-c", s.config, "--head", otherHead}, strings.NewReader(""), &out, &out))
+	assert.Contains(t, out.String(), "WRONG: evidence-head.json: its signature is not one of this server's")
+	assert.Equal(t, 2, execute(t.Context(), []string{"evidence", "verify", "--all", "-c", s.config, "--head", s.config}, strings.NewReader(""), &out, &out))
+	assert.Equal(t, 2, execute(t.Context(), []string{"evidence", "verify", one, "--head", file}, strings.NewReader(""), &out, &out))
+
 	require.NoError(t, os.Remove(filepath.Join(s.data, "media", filepath.FromSlash(s.events[1].Evidence[0].Path))))
-	var out bytes.Buffer
+	out.Reset()
 	assert.Equal(t, 1, execute(t.Context(), []string{"evidence", "verify", "--all", "-c", s.config}, strings.NewReader(""), &out, &out))
 	assert.Contains(t, out.String(), "WRONG: manifest 2 (event "+s.events[1].ID+"), track.jsonl: ")
 }

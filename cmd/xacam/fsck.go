@@ -18,27 +18,35 @@ import (
 
 func newFsckCommand() *cobra.Command {
 	var config string
-	var repair, hash, force bool
+	var repair, hash, force, newDisk bool
 	cmd := &cobra.Command{
 		Use:   "fsck [-c xacam.yaml] [--repair [--force]] [--hash]",
 		Short: "Compare pictures and clips with the database, both ways, and mend what can be mended",
 		Long: `Compare the files of events with the database, both ways.
 
-A file that is missing is noted as gone; a file that belongs to no event is moved to lost+found in the media folder, from where it
+A file that is missing is noted as gone, and one of these that is back, as it was, as there; a file that belongs to no event is moved to lost+found in the media folder, from where it
 may be deleted; what a crash left half written is deleted. A file that was changed is only reported. Without --repair nothing is
-touched. The server may run meanwhile, but not with --repair. Exit code 1: something is wrong that was not mended.`,
+touched. The server may run meanwhile, but not with --repair. Exit code 1: something is wrong that was not mended.
+
+The media folder bears a mark, the file .xacam-media, which the data folder remembers. Without it, or with another one, the disk
+is taken for not mounted and nothing is looked at. After a new disk was put in for good, --new-disk takes the folder as it is.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(config)
 			if err != nil {
 				return err
 			}
-			if repair {
+			if repair || newDisk {
 				lock, err := lockDataDir(cfg.Data)
 				if err != nil {
 					return fmt.Errorf("repairs need the server to be stopped: %w", err)
 				}
 				defer lock.Close()
+			}
+			if newDisk {
+				if err := takeDisk(cfg.Data); err != nil {
+					return err
+				}
 			}
 			return withStore(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store) error {
 				return fsck(ctx, cfg, s, fsckOptions{repair: repair, hash: hash, force: force}, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -49,8 +57,22 @@ touched. The server may run meanwhile, but not with --repair. Exit code 1: somet
 	f.StringVarP(&config, "config", "c", "xacam.yaml", "configuration file of the server")
 	f.BoolVar(&repair, "repair", false, "mend what can be mended; the server must not run")
 	f.BoolVar(&force, "force", false, "with --repair: also when so many files are missing that the disk may not be mounted")
+	f.BoolVar(&newDisk, "new-disk", false, "the media disk was replaced: take the media folder as it is now; the server must not run")
 	f.BoolVar(&hash, "hash", false, "read every file and compare its SHA-256")
 	return cmd
+}
+
+// takeDisk makes the media folder that there is the one that belongs to the data
+// folder.
+func takeDisk(data string) error {
+	store, err := evidence.Open(mediaDir(data))
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(markFile(data)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget the mark of the media folder: %w", err)
+	}
+	return store.Claim(markFile(data))
 }
 
 type fsckOptions struct{ repair, hash, force bool }
@@ -60,7 +82,7 @@ type fsckOptions struct{ repair, hash, force bool }
 const settled = 10 * time.Minute
 
 func fsck(ctx context.Context, cfg *Config, db *pgstore.Store, o fsckOptions, out, progress io.Writer) error {
-	store, err := evidence.Open(mediaDir(cfg.Data))
+	store, err := openMedia(cfg.Data)
 	if err != nil {
 		return err
 	}
@@ -94,7 +116,7 @@ func fsck(ctx context.Context, cfg *Config, db *pgstore.Store, o fsckOptions, ou
 		before = time.Now()
 	}
 	r, err := evidence.Check(ctx, evidence.CheckConfig{
-		Store: store, Catalogue: db, Hash: o.hash, Repair: o.repair, Before: before,
+		Store: store, Catalogue: db, Returns: db, Hash: o.hash, Repair: o.repair, Before: before,
 		Pending:  pending,
 		Progress: func(n int) { fmt.Fprintf(progress, "%d files looked at\n", n) },
 	})

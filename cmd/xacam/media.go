@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -92,6 +93,38 @@ func (c MediaConfig) policy() evidence.Policy {
 
 // mediaDir returns the folder of pictures and clips below a data folder.
 func mediaDir(data string) string { return filepath.Join(data, "media") }
+
+// markFile remembers the mark of the media folder.
+func markFile(data string) string { return filepath.Join(data, "media.mark") }
+
+// openMedia opens the media folder for somebody who only looks, or mends. While
+// its disk is not mounted it says so.
+func openMedia(data string) (*evidence.Store, error) {
+	store, err := evidence.Open(mediaDir(data))
+	if err != nil {
+		return nil, err
+	}
+	if err := store.Expect(markFile(data)); err != nil {
+		return nil, err
+	}
+	if err := store.Mounted(); err != nil {
+		return nil, fmt.Errorf("%w; mount it and try again. If the disk was replaced for good, xacam fsck --new-disk takes the folder as it is", err)
+	}
+	return store, nil
+}
+
+// openMediaRoot opens the media folder for the API, anew each time: when a disk is
+// mounted, an open folder stays the empty one below it.
+func openMediaRoot(store *evidence.Store, dir string) (*os.Root, error) {
+	if err := store.Mounted(); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the media folder: %w", err)
+	}
+	return root, nil
+}
 
 // storageSource is what alarms about the disk of the media come from.
 func storageSource() events.Source {

@@ -113,6 +113,9 @@ func newServer(ctx context.Context, cfg *Config, stderr io.Writer) (_ *server, e
 	if err != nil {
 		return nil, err
 	}
+	if err := store.Claim(markFile(cfg.Data)); err != nil {
+		s.log.WarnContext(ctx, "a media disk that is not mounted will not be noticed", "err", err)
+	}
 	s.listener, err = listen(ctx, cfg.Listen)
 	if err != nil {
 		return nil, err
@@ -250,7 +253,7 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 	if err != nil {
 		return err
 	}
-	web, err := s.newAPI(exporter) //nolint:contextcheck // handlers get theirs from requests
+	web, err := s.newAPI(store, exporter) //nolint:contextcheck // handlers get theirs from requests
 	if err != nil {
 		return err
 	}
@@ -340,7 +343,7 @@ func (s *server) openDatabase(ctx context.Context) error {
 	return nil
 }
 
-func (s *server) newAPI(exporter *evidence.Exporter) (*api.Server, error) {
+func (s *server) newAPI(store *evidence.Store, exporter *evidence.Exporter) (*api.Server, error) {
 	root, err := os.OpenRoot(mediaDir(s.cfg.Data))
 	if err != nil {
 		return nil, fmt.Errorf("open the media folder: %w", err)
@@ -355,7 +358,8 @@ func (s *server) newAPI(exporter *evidence.Exporter) (*api.Server, error) {
 	if s.backtests != nil {
 		cfg.Backtest = s.backtests
 	}
-	cfg.Export = exportAPI{exporter}
+	cfg.OpenMedia = func() (*os.Root, error) { return openMediaRoot(store, mediaDir(s.cfg.Data)) }
+	cfg.Export, cfg.Head = exportAPI{exporter}, s.db.Head
 	links, err := s.mediaLinks()
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -80,6 +81,97 @@ func TestFullMediaDisk(t *testing.T) {
 	within(t, 20*time.Second, "the disk is writable again", func() bool {
 		return len(s.events(t, "kind=storage_low&state=cleared")) == 2
 	})
+}
+
+// TestFsckMediaDiskAway: with an empty folder in the place of the media disk
+// nothing is taken for gone and nothing written; an alarm says so, events go on
+// without pictures, also after a restart, and all is well again by itself.
+func TestFsckMediaDiskAway(t *testing.T) {
+	t.Parallel()
+	_, address := simulated(t)
+	db := newTestDatabase(t)
+	dir := mediaDir(db.data)
+	people := newScripted("at-a")
+	db = withEvidence(t, db, "evidence: {before: 0s, after: 1s, max: 0s}\n")
+	s := serve(t, db, people)
+	<-s.db.Ready()
+	apply(t, db, testCamera("a", address("a"), "at-a", "high"))
+	s.online(t, "a")
+	people.enter("at-a")
+	within(t, 30*time.Second, "a whole package", func() bool {
+		all := s.events(t, "kind=intrusion")
+		return len(all) == 1 && s.filesOf(t, all[0].ID)["manifest"].Path != ""
+	})
+	first := s.events(t, "kind=intrusion")[0].ID
+	people.leave("at-a")
+	within(t, 15*time.Second, "its end", func() bool { return len(s.events(t, "kind=intrusion&state=cleared")) == 1 })
+	s.stop()
+
+	require.NoError(t, os.Rename(dir, dir+".away"))
+	require.NoError(t, os.Mkdir(dir, 0o750))
+	r := xacam(t, "fsck", "-c", db.config, "--repair", "--force")
+	assert.Equal(t, exitFailed, r.code)
+	assert.Contains(t, r.stderr, "the media disk is not mounted, or it is another one")
+	assert.Contains(t, r.stderr, "mount it and try again")
+	r = xacam(t, "evidence", "verify", "--all", "-c", db.config)
+	assert.Equal(t, exitFailed, r.code)
+	assert.Contains(t, r.stderr, "the media disk is not mounted")
+
+	s = serve(t, db, people)
+	<-s.db.Ready()
+	s.online(t, "a")
+	within(t, 30*time.Second, "the alarm", func() bool { return len(s.events(t, "kind=storage_low&state=raised")) == 1 })
+	assert.Contains(t, s.events(t, "kind=storage_low")[0].Why.VI, "chưa được gắn")
+	people.enter("at-a")
+	within(t, 15*time.Second, "an event without a picture", func() bool { return len(s.events(t, "kind=intrusion")) == 2 })
+	assert.Empty(t, s.events(t, "kind=intrusion")[0].Evidence)
+	assert.Equal(t, http.StatusServiceUnavailable, s.status(t, "/api/v1/events/"+first+"/snapshot"), "nobody can say whether it is there")
+	people.leave("at-a")
+	within(t, 15*time.Second, "its end", func() bool { return len(s.events(t, "kind=intrusion&state=cleared")) == 2 })
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Empty(t, left, "nothing was written below the mount point")
+
+	require.NoError(t, os.Remove(dir))
+	require.NoError(t, os.Rename(dir+".away", dir))
+	within(t, 20*time.Second, "the disk is back", func() bool { return len(s.events(t, "kind=storage_low&state=cleared")) == 1 })
+	assert.Equal(t, http.StatusOK, s.status(t, "/api/v1/events/"+first+"/snapshot"), "without a restart")
+	people.enter("at-a")
+	within(t, 15*time.Second, "an event with a picture", func() bool {
+		all := s.events(t, "kind=intrusion")
+		return len(all) == 3 && len(all[0].Evidence) > 0
+	})
+	within(t, 45*time.Second, "every package is sealed", func() bool {
+		head, err := s.store.ManifestHead(t.Context())
+		return err == nil && head.Number == 3
+	})
+	s.stop()
+	r = xacam(t, "fsck", "-c", db.config, "--hash")
+	assert.Equal(t, exitOK, r.code, r.stdout+r.stderr)
+
+	require.NoError(t, os.Rename(dir, dir+".away"))
+	r = xacam(t, "fsck", "-c", db.config, "--new-disk")
+	assert.Contains(t, r.stdout, "missing: ")
+	r = xacam(t, "fsck", "-c", db.config, "--repair", "--force")
+	require.Equal(t, exitOK, r.code, r.stdout+r.stderr)
+	require.NoError(t, os.RemoveAll(dir))
+	require.NoError(t, os.Rename(dir+".away", dir))
+	r = xacam(t, "fsck", "-c", db.config, "--new-disk", "--repair")
+	require.Equal(t, exitOK, r.code, r.stdout+r.stderr)
+	assert.Contains(t, r.stdout, "returned: ")
+	r = xacam(t, "evidence", "verify", "--all", "-c", db.config)
+	assert.Equal(t, exitOK, r.code, r.stdout+r.stderr)
+}
+
+// status asks for a page and returns how it was answered.
+func (s *serving) status(t *testing.T, path string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.base+path, http.NoBody)
+	require.NoError(t, err)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	return resp.StatusCode
 }
 
 // filesOf returns the evidence of an event by type.

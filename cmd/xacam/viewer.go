@@ -1,22 +1,20 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"io"
 	"math"
 	"time"
 
 	"github.com/xacam/xacam/cmd/xacam/draw"
 	"github.com/xacam/xacam/events/evidence"
-	"github.com/xacam/xacam/streams/avdec"
 	"github.com/xacam/xacam/vision/prep"
 )
 
 // viewer makes the marked copies in a package of evidence. It is safe for
 // concurrent use.
-type viewer struct{ letters *draw.Letters }
+type viewer struct {
+	letters *draw.Letters
+	clips   chan struct{} // full while a clip is copied, which takes some 130 MB: one at a time
+}
 
 var _ evidence.Viewer = (*viewer)(nil)
 
@@ -25,13 +23,15 @@ func newViewer() (*viewer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &viewer{letters}, nil
+	return &viewer{letters, make(chan struct{}, 1)}, nil
 }
 
 // Limits of the copy of a clip.
 const (
 	longestCopy = time.Minute
-	widestCopy  = 1280 // pixels
+	longSide    = 1280 // pixels
+	shortSide   = 720
+	copyFPS     = 15.5 // more pictures in a second are left out
 )
 
 // Picture implements evidence.Viewer.
@@ -80,62 +80,4 @@ func (v *viewer) mark(c *draw.Canvas, lines []string) {
 		at := draw.Point{X: small, Y: top + small/2 + line*float64(i)}
 		v.letters.Write(c, at, v.letters.Fit(text, small, w-2*small), small, rgb(255, 255, 255, 255))
 	}
-}
-
-// Clip implements evidence.Viewer.
-func (v *viewer) Clip(ctx context.Context, from, to string, lines []string) (note string, err error) {
-	in, err := avdec.Open(from)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, in.Close()) }()
-	var out *avdec.Writer
-	defer func() {
-		if out != nil {
-			err = errors.Join(err, out.Close())
-		}
-	}()
-	c := &draw.Canvas{}
-	for {
-		if err := ctx.Err(); err != nil {
-			return "", err
-		}
-		f, err := in.ReadFrame()
-		if errors.Is(err, io.EOF) && out != nil {
-			return note, nil
-		}
-		if err != nil {
-			return "", err
-		}
-		if f.PTS > longestCopy {
-			f.Picture.Release()
-			return fmt.Sprintf("the copy ends after %d s; the original is longer", int(longestCopy.Seconds())), nil
-		}
-		if out == nil {
-			c.W, c.H = copySize(f.Picture.Size())
-			c.Pix = make([]byte, 3*c.W*c.H)
-			out, err = avdec.NewWriter(avdec.WriterConfig{Path: to, Width: c.W, Height: c.H, FPS: in.Format().FPS})
-			if err != nil {
-				f.Picture.Release()
-				return "", err
-			}
-		}
-		err = f.Picture.BGR(c.Pix, c.W, c.H)
-		f.Picture.Release()
-		if err != nil {
-			return "", err
-		}
-		v.mark(c, lines)
-		if err := out.Write(c.Pix, f.PTS); err != nil {
-			return "", err
-		}
-	}
-}
-
-// copySize bounds the width of a copy.
-func copySize(w, h int) (width, height int) {
-	if w > widestCopy {
-		w, h = widestCopy, max(2, h*widestCopy/w)
-	}
-	return w &^ 1, h &^ 1
 }

@@ -29,7 +29,7 @@ func FuzzPackage(f *testing.F) {
 		for _, name := range b.names {
 			require.True(t, insideName(name))
 		}
-		r, err := verifyBundle(t.Context(), b, nil)
+		r, err := verifyBundle(t.Context(), b, nil, nil)
 		require.NoError(t, err)
 		require.False(t, r.OK(), "nobody signed this")
 	})

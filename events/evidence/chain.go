@@ -7,14 +7,18 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/vault"
 )
 
 // ChainReader reads the chain of manifests and the log of deletions.
 type ChainReader interface {
 	Manifests(ctx context.Context, after int64, limit int) ([]Entry, error)
-	ManifestHead(ctx context.Context) (Link, error)
+	ManifestHead(ctx context.Context) (Head, error)
 	Unchained(ctx context.Context, limit int) ([]string, error)
 	Deletion(ctx context.Context, path, sha256 string) (Deletion, bool, error)
 }
@@ -24,6 +28,10 @@ type ChainConfig struct {
 	Store *Store
 	Chain ChainReader
 	Keys  []ed25519.PublicKey
+	// Handovers between keys: they lead to others, and say what an old one cannot
+	// have sealed.
+	Handovers []vault.Handover
+	Known     []KnownHead // ends of the chain that were kept elsewhere: it must go on from each
 	// Found is called for each fault, Gone for each file that the log of deletions
 	// accounts for, and Progress now and then with the number that was reached;
 	// nil: not called.
@@ -42,7 +50,8 @@ type ChainSummary struct {
 // was or accounted for. Sealing may go on meanwhile. An error says that it could
 // not go on; faults are reported to Found.
 func VerifyChain(ctx context.Context, cfg ChainConfig) (ChainSummary, error) {
-	w := &walk{ctx: ctx, cfg: cfg, last: Link{SHA256: NoPrevious}}
+	w := &walk{ctx: ctx, cfg: cfg, last: Link{SHA256: NoPrevious}, known: make(map[int64][]KnownHead)}
+	w.cfg.Keys = extend(w.cfg.Keys, w.cfg.Handovers)
 	if w.cfg.Found == nil {
 		w.cfg.Found = func(Finding) {}
 	}
@@ -58,10 +67,11 @@ func VerifyChain(ctx context.Context, cfg ChainConfig) (ChainSummary, error) {
 
 // walk is one VerifyChain.
 type walk struct {
-	ctx  context.Context //nolint:containedctx // of the one call that it lives for
-	cfg  ChainConfig
-	last Link
-	sum  ChainSummary
+	ctx   context.Context //nolint:containedctx // of the one call that it lives for
+	cfg   ChainConfig
+	known map[int64][]KnownHead // by number, those that were not reached yet
+	last  Link
+	sum   ChainSummary
 }
 
 func (w *walk) find(where, problem string, args ...any) {
@@ -74,6 +84,7 @@ func (w *walk) run() error {
 	if err != nil {
 		return err
 	}
+	w.signedHeads(&head)
 	reached := w.last
 	for {
 		page, err := w.cfg.Chain.Manifests(w.ctx, w.last.Number, 200)
@@ -93,15 +104,49 @@ func (w *walk) run() error {
 			break
 		}
 	}
-	if reached != head {
+	if reached != head.Link() {
 		w.find("the end of the chain", "manifest %d (%s) was the last that was sealed, but the chain ends with %d (%s)",
 			head.Number, head.SHA256, reached.Number, reached.SHA256)
 	}
+	w.unreached()
 	lost, err := w.cfg.Chain.Unchained(w.ctx, 100)
 	for _, id := range lost {
 		w.find("event "+id, "it was sealed, but its manifest is not in the chain: the row was deleted")
 	}
 	return err
+}
+
+// signedHeads checks the signatures of the chain's end and of those that were
+// kept.
+func (w *walk) signedHeads(head *Head) {
+	switch {
+	case head.Number == 0:
+	case len(head.Signature) == 0:
+		w.find("the end of the chain", "nobody has signed that manifest %d is the last; a server of this version does when it runs, "+
+			"so start it once, or the signature was removed", head.Number)
+	case keyOf(w.cfg.Keys, head.KeyID) == nil:
+		w.find("the end of the chain", "it claims to be signed by the key %s, which is not one of the server's", printable(head.KeyID))
+	case !head.signedBy(w.cfg.Keys):
+		w.find("the end of the chain", "its signature by the key %s does not fit: manifest %d was not the last at %s",
+			printable(head.KeyID), head.Number, head.At.Format(time.RFC3339))
+	}
+	for _, k := range w.cfg.Known {
+		if !k.Head.signedBy(w.cfg.Keys) {
+			w.find(k.Where, "its signature is not one of this server's, or it was changed")
+			continue
+		}
+		w.known[k.Head.Number] = append(w.known[k.Head.Number], k)
+	}
+}
+
+// unreached names what was the end once and is not in the chain.
+func (w *walk) unreached() {
+	for _, n := range slices.Sorted(maps.Keys(w.known)) {
+		for _, k := range w.known[n] {
+			w.find(k.Where, "manifest %d was sealed by %s, but the chain ends with %d: its end was cut off, or an old state of the database was put back",
+				n, k.Head.At.Format(time.RFC3339), w.last.Number)
+		}
+	}
 }
 
 // entry checks one row, its manifest and its files.
@@ -117,6 +162,13 @@ func (w *walk) entry(e *Entry) error {
 		w.find(where, "it names %s before it, but manifest %d is %s", e.Previous, w.last.Number, w.last.SHA256)
 	}
 	w.last = Link{Number: e.Number, SHA256: e.SHA256}
+	for _, k := range w.known[e.Number] {
+		if k.Head.SHA256 != e.SHA256 {
+			w.find(where, "its SHA-256 is %s, but %s, signed at %s, says that it was %s: the chain was written anew",
+				e.SHA256, k.Where, k.Head.At.Format(time.RFC3339), k.Head.SHA256)
+		}
+	}
+	delete(w.known, e.Number)
 	m, err := w.manifest(where, e)
 	if err != nil || m == nil {
 		return err
@@ -159,7 +211,11 @@ func (w *walk) manifest(where string, e *Entry) (*Manifest, error) {
 		return nil, nil //nolint:nilnil // reported
 	}
 	switch {
-	case signed || sig == nil:
+	case signed:
+		if said := overdrawn(w.cfg.Keys, w.cfg.Handovers, m.KeyID, Link{e.Number, sum}); said != "" {
+			w.find(where, "%s", said)
+		}
+	case sig == nil:
 	case key == nil:
 		w.find(where, "%s claims to be by the key %s, which is not one of the server's", e.Path, printable(m.KeyID))
 	default:

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/xacam/xacam/events"
 )
 
 // lostFolder is where Check puts files that belong to no event.
@@ -20,7 +22,7 @@ const lostFolder = "lost+found"
 
 // Problem is what Check finds wrong with one file.
 type Problem struct {
-	What    string // "missing", "changed", "orphan", "half-written"
+	What    string // "missing", "returned", "changed", "orphan", "half-written"
 	Path    string
 	EventID string // "" when no event refers to it
 	Detail  string
@@ -47,6 +49,9 @@ type CheckConfig struct {
 	// Before leaves out files that were made after it: they may be about to be
 	// referred to. Required.
 	Before time.Time
+	// Returns knows the files that are noted as missing; nil: nobody looks whether
+	// they are back.
+	Returns Returns
 	// Pending reports whether an unfinished package refers to a file; nil: none.
 	Pending func(path string) bool
 	// Progress hears now and then how many files were looked at; may be nil.
@@ -54,7 +59,8 @@ type CheckConfig struct {
 }
 
 // Check compares the media folder with the store in both directions. A file
-// that is missing is noted as gone, so that nobody looks for it; one that no
+// that is missing is noted as gone, so that nobody looks for it, and one of these
+// that is back, as it was, is noted as there; one that no
 // event refers to is moved to lost+found; what a crash left half written is
 // deleted. A file whose bytes changed is only reported: it is evidence that
 // something happened to it. Ask Plausible before a repair.
@@ -65,6 +71,9 @@ func Check(ctx context.Context, cfg CheckConfig) (*CheckReport, error) {
 	}
 	if c.cfg.Progress == nil {
 		c.cfg.Progress = func(int) {}
+	}
+	if err := cfg.Store.Mounted(); err != nil {
+		return nil, fmt.Errorf("check the media folder: %w", err)
 	}
 	root, err := os.OpenRoot(cfg.Store.dir)
 	if err != nil {
@@ -171,13 +180,19 @@ func (c *checker) rows(ctx context.Context) error {
 
 func (c *checker) compare(f *StoredFile) (Problem, bool) {
 	p := Problem{Path: f.Ref.Path, EventID: f.EventID}
-	file, err := c.root.Open(filepath.FromSlash(f.Ref.Path))
+	ok := c.same(&p, f.Ref, c.cfg.Hash)
+	return p, ok
+}
+
+// same compares a file with its reference, and says in p what is wrong.
+func (c *checker) same(p *Problem, ref events.EvidenceRef, hash bool) bool {
+	file, err := c.root.Open(filepath.FromSlash(ref.Path))
 	if err != nil {
 		p.What, p.Detail = "missing", err.Error()
 		if !errors.Is(err, fs.ErrNotExist) { // it may be there all the same
 			p.What = "changed"
 		}
-		return p, false
+		return false
 	}
 	defer file.Close()
 	p.What = "changed"
@@ -185,23 +200,23 @@ func (c *checker) compare(f *StoredFile) (Problem, bool) {
 	switch {
 	case err != nil:
 		p.Detail = err.Error()
-		return p, false
-	case info.Size() != f.Ref.Bytes:
-		p.Detail = fmt.Sprintf("it has %d bytes, not %d", info.Size(), f.Ref.Bytes)
-		return p, false
-	case !c.cfg.Hash:
-		return p, true
+		return false
+	case info.Size() != ref.Bytes:
+		p.Detail = fmt.Sprintf("it has %d bytes, not %d", info.Size(), ref.Bytes)
+		return false
+	case !hash:
+		return true
 	}
 	h := sha256.New()
 	if _, err := io.Copy(h, file); err != nil {
 		p.Detail = err.Error()
-		return p, false
+		return false
 	}
-	if sum := hex.EncodeToString(h.Sum(nil)); sum != f.Ref.SHA256 {
-		p.Detail = "its SHA-256 is " + sum + ", not " + f.Ref.SHA256
-		return p, false
+	if sum := hex.EncodeToString(h.Sum(nil)); sum != ref.SHA256 {
+		p.Detail = "its SHA-256 is " + sum + ", not " + ref.SHA256
+		return false
 	}
-	return p, true
+	return true
 }
 
 func (c *checker) noteMissing(ctx context.Context, missing []Problem) error {
@@ -234,7 +249,7 @@ func (c *checker) folder(ctx context.Context) error {
 			return ctx.Err()
 		case d.IsDir() && p == lostFolder:
 			return fs.SkipDir
-		case d.IsDir() || p == reserveName || c.cfg.Pending(p) || c.young(d):
+		case d.IsDir() || p == reserveName || p == markName || c.cfg.Pending(p) || c.young(d):
 			return nil
 		case strings.HasSuffix(p, tempSuffix):
 			return c.leftover(p)
@@ -277,6 +292,9 @@ func (c *checker) orphans(ctx context.Context, paths []string) error {
 	}
 	known, err := c.cfg.Catalogue.Known(ctx, paths)
 	if err != nil {
+		return err
+	}
+	if err := c.returned(ctx, paths, known); err != nil {
 		return err
 	}
 	for _, p := range paths {

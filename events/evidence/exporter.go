@@ -12,12 +12,15 @@ import (
 	"time"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/vault"
 )
 
 // Keys are the server's own. vault.Vault implements it.
 type Keys interface {
 	Signer
 	Known(keyID string) (ed25519.PublicKey, bool)
+	Public() ed25519.PublicKey
+	Handovers() []vault.Handover // of the key that signs, oldest first
 }
 
 // Auditor keeps the log of what people did.
@@ -31,9 +34,9 @@ type Viewer interface {
 	// it and the areas (x0, y0, x1, y1 in [0,1]) made unrecognisable.
 	Picture(picture []byte, lines []string, areas [][4]float64) ([]byte, error)
 	// Clip writes an MP4 copy of the video at from, with the lines of text written
-	// on it, to the file to. It may be shorter than the original, and then says so
-	// in note.
-	Clip(ctx context.Context, from, to string, lines []string) (note string, err error)
+	// on it and what veil says made unrecognisable, to the file to. It may be
+	// shorter than the original, and then says so in note.
+	Clip(ctx context.Context, from, to string, lines []string, veil Veil) (note string, err error)
 }
 
 // ExporterConfig is what an Exporter needs. Store, Keys and Audit are required.

@@ -111,7 +111,11 @@ func (k *Keeper) Run(ctx context.Context) error {
 			}
 		}
 		switch {
-		case ctx.Err() != nil, errors.Is(err, events.ErrUnavailable): // that the store is away is told by others
+		case ctx.Err() != nil:
+		case errors.Is(err, ErrNotMounted) && err.Error() != said:
+			said = err.Error()
+			k.cfg.Log.ErrorContext(ctx, "events go without pictures and clips", "err", err)
+		case errors.Is(err, events.ErrUnavailable): // that the store is away is told by others
 		case err != nil && err.Error() != said:
 			said = err.Error()
 			k.cfg.Log.WarnContext(ctx, "old media cannot be removed now", "err", err)
@@ -129,6 +133,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 
 // Round removes what is too old, and what is over the quota.
 func (k *Keeper) Round(ctx context.Context) error {
+	if err := k.cfg.Store.Mounted(); err != nil { // what goes could not be deleted
+		return err
+	}
 	now := k.cfg.Now()
 	p := &k.cfg.Policy
 	pending, err := k.cfg.Pending(ctx)
@@ -162,6 +169,9 @@ func (k *Keeper) Round(ctx context.Context) error {
 func (k *Keeper) look(ctx context.Context) error {
 	h := Health{At: k.cfg.Now()}
 	h.Room, h.Unusable = k.cfg.Store.Room()
+	if err := k.cfg.Store.Mounted(); err != nil {
+		h.Unusable = err
+	}
 	if h.Unusable != nil {
 		k.cfg.Health(h)
 		return h.Unusable
@@ -263,6 +273,9 @@ func (k *Keeper) remove(ctx context.Context, r Removal) error {
 // Delete removes a file of the media folder, and its folder when that is empty
 // then. A file that is not there is fine.
 func (s *Store) Delete(rel string) error {
+	if err := s.Mounted(); err != nil {
+		return fmt.Errorf("delete media: %w", err)
+	}
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
 		return fmt.Errorf("delete media: %w", err)
@@ -303,6 +316,14 @@ func (h *Health) Signal(source string) (events.Signal, bool) {
 		Attributes: map[string]any{"free_bytes": h.Room.Free, "total_bytes": h.Room.Total},
 	}
 	switch {
+	case errors.Is(h.Unusable, ErrNotMounted):
+		s.Why = events.Text{
+			VI: "Ổ đĩa chứa hình ảnh, video chưa được gắn vào máy chủ, hoặc là một ổ đĩa khác; sự kiện vẫn được lưu nhưng không kèm hình. " +
+				"Hãy kiểm tra và gắn lại ổ đĩa; nếu đã thay ổ mới, hãy dừng máy chủ và chạy «xacam fsck --new-disk».",
+			EN: "The disk of pictures and clips is not mounted, or it is another one; events are kept, but without them. " +
+				"Check the disk and mount it again; if it was replaced, stop the server and run “xacam fsck --new-disk”.",
+		}
+		s.Attributes["detail"] = h.Unusable.Error()
 	case h.Unusable != nil:
 		s.Why = events.Text{
 			VI: "Không ghi được hình ảnh, video vào đĩa; sự kiện vẫn được lưu nhưng không kèm hình. Hãy kiểm tra ổ đĩa (đầy, chỉ đọc, hỏng).",

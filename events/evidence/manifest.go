@@ -218,7 +218,7 @@ func isObject(raw json.RawMessage) bool {
 // reserved reports whether a package has something else of that name.
 func reserved(name string) bool {
 	switch name {
-	case manifestName, signatureName, keyName, exportName, exportSignatureName, strings.ToLower(readmeName), strings.TrimSuffix(viewingPrefix, "/"):
+	case manifestName, signatureName, keyName, keysName, exportName, exportSignatureName, strings.ToLower(readmeName), strings.TrimSuffix(viewingPrefix, "/"):
 		return true
 	}
 	return false
@@ -259,5 +259,6 @@ type Entry struct {
 // Sealed is what one sealing adds to the store.
 type Sealed struct {
 	Entry
+	Head  Head                 // of the chain that ends with it
 	Files []events.EvidenceRef // all of the event, the manifest and its signature too; durable
 }

@@ -53,6 +53,8 @@ type SealerConfig struct {
 	Drafts   Drafts
 	Chain    Chain
 	Signer   Signer
+	Heads    Heads          // to sign the end of a chain that an earlier version began; nil: left unsigned
+	Kept     *HeadFolder    // keeps the end outside the database; nil: nowhere
 	Software string         // "xacam 1.2.0"
 	Location *time.Location // of the times in the event; default UTC
 
@@ -75,6 +77,7 @@ type Sealer struct {
 	wake    chan struct{}
 	aside   map[string]bool // events whose draft cannot be sealed; only used by Run
 	delays  map[string]delay
+	signed  bool // the end of the chain was looked at; only used by Run
 }
 
 // NewSealer checks the configuration. It starts nothing.
@@ -156,15 +159,57 @@ func (s *Sealer) seal(ctx context.Context, d *Draft) error {
 		return err
 	}
 	start := s.cfg.Now()
-	err = s.cfg.Chain.Seal(ctx, d.Event.ID, func(previous Link) (Sealed, error) { return s.write(d, m, previous) })
+	var sealed Sealed // zero when it was sealed already
+	var before Link
+	err = s.cfg.Chain.Seal(ctx, d.Event.ID, func(previous Link) (Sealed, error) {
+		var err error
+		before = previous
+		sealed, err = s.write(d, m, previous)
+		return sealed, err
+	})
 	if err != nil {
 		return err
 	}
+	s.keep(ctx, sealed.Head, before)
 	if err := s.cfg.Drafts.RemoveDraft(d.Event.ID); err != nil {
 		return unavailable(fmt.Errorf("remove a draft: %w", err)) // it is sealed; the next round removes it
 	}
 	s.metrics.sealed.Inc()
 	s.metrics.seconds.Observe(s.cfg.Now().Sub(start).Seconds())
+	return nil
+}
+
+// keep stores the end of the chain outside the database. It is only a witness: a
+// disk that does not take it holds nothing up.
+func (s *Sealer) keep(ctx context.Context, h Head, previous Link) {
+	if s.cfg.Kept == nil || h.Number == 0 {
+		return
+	}
+	lost, err := s.cfg.Kept.Keep(h, previous)
+	if err != nil {
+		s.cfg.Log.WarnContext(ctx, "the end of the chain of evidence cannot be kept outside the database", "err", err)
+	}
+	if lost != "" {
+		s.cfg.Log.ErrorContext(ctx, "the chain of evidence does not go on from where it ended: was an old state of the database put back? "+
+			"see xacam evidence verify --all", "kept", lost)
+	}
+}
+
+// signEnd signs the end of a chain that an earlier version has sealed.
+func (s *Sealer) signEnd(ctx context.Context) error {
+	if s.signed || s.cfg.Heads == nil {
+		return nil
+	}
+	var head Head
+	err := s.cfg.Heads.SignHead(ctx, func(end Link) Head {
+		head = SignHead(end, s.cfg.Now(), s.cfg.Signer)
+		return head
+	})
+	if err != nil {
+		return err
+	}
+	s.signed = true
+	s.keep(ctx, head, head.Link())
 	return nil
 }
 
@@ -271,6 +316,7 @@ func (s *Sealer) write(d *Draft, m *Manifest, previous Link) (Sealed, error) {
 		Number: m.Number, EventID: d.Event.ID, OccurredAt: d.Event.OccurredAt, SHA256: sumOf(text), Previous: previous.SHA256,
 		KeyID: m.KeyID, SealedAt: m.SealedAt,
 	}}
+	out.Head = SignHead(Link{Number: out.Number, SHA256: out.SHA256}, m.SealedAt, s.cfg.Signer)
 	for _, f := range m.Files {
 		out.Files = append(out.Files, events.EvidenceRef{Type: f.Type, Path: f.Path, SHA256: f.SHA256, Bytes: f.Bytes})
 	}

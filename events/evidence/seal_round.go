@@ -26,6 +26,10 @@ func (s *Sealer) round(ctx context.Context) error {
 		return err
 	}
 	s.forget(ids)
+	if err := s.signEnd(ctx); err != nil {
+		s.metrics.waiting.Set(float64(len(ids)))
+		return err
+	}
 	if len(ids) > 0 { // a store that is away spares the reading
 		if _, err := s.cfg.Chain.Event(ctx, ids[0]); errors.Is(err, events.ErrUnavailable) {
 			s.metrics.waiting.Set(float64(len(ids)))

@@ -28,6 +28,7 @@ import (
 // safe for concurrent use.
 type Store struct {
 	dir   string
+	mark  []byte // that the folder must bear, see Claim; nil: any folder will do
 	ready func() // see OnReady; may be nil
 }
 
@@ -61,6 +62,9 @@ func (s *Store) Put(typ, name string, at time.Time, data []byte) (events.Evidenc
 	if err != nil {
 		return events.EvidenceRef{}, err
 	}
+	if err := s.Mounted(); err != nil {
+		return events.EvidenceRef{}, fmt.Errorf("store evidence: %w", err)
+	}
 	full := filepath.Join(s.dir, filepath.FromSlash(rel))
 	if err := writeAtomic(full, data); err != nil {
 		return events.EvidenceRef{}, fmt.Errorf("store evidence: %w", err)
@@ -85,6 +89,9 @@ func (s *Store) Place(name string, at time.Time) (rel, full string, err error) {
 	rel, err = relative(name, at)
 	if err != nil {
 		return "", "", err
+	}
+	if err := s.Mounted(); err != nil {
+		return "", "", fmt.Errorf("store evidence: %w", err)
 	}
 	full = filepath.Join(s.dir, filepath.FromSlash(rel))
 	if err := mkdirAll(filepath.Dir(full)); err != nil {
@@ -178,6 +185,9 @@ func (s *Store) Open(ref events.EvidenceRef) (*os.File, error) {
 	defer root.Close()
 	f, err := root.Open(filepath.FromSlash(ref.Path))
 	if err != nil && absent(err) {
+		if merr := s.Mounted(); merr != nil { // nobody knows whether it is there
+			return nil, fmt.Errorf("open evidence: %w", merr)
+		}
 		err = errors.Join(events.ErrNotFound, err)
 	}
 	if err != nil {
@@ -201,6 +211,9 @@ func absent(err error) bool {
 // returns how many files. It goes through the whole folder and may take long;
 // Put and Open may be called meanwhile.
 func (s *Store) Sweep(ctx context.Context, before time.Time) (removed int, err error) {
+	if err := s.Mounted(); err != nil {
+		return 0, fmt.Errorf("sweep the media folder: %w", err)
+	}
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
 		return 0, fmt.Errorf("sweep the media folder: %w", err)

@@ -59,28 +59,33 @@ func ParseKeys(text []byte) ([]ed25519.PublicKey, error) {
 // the manifest, the manifest against its signature by one of keys. Without keys
 // it can only use the one in the package, see Report.Trusted. An error says
 // that there is nothing to verify; faults of a package are findings.
-func Verify(ctx context.Context, path string, keys []ed25519.PublicKey) (*Report, error) {
+// Over hand-overs, given or in the package, keys lead to others of the same
+// server.
+func Verify(ctx context.Context, path string, keys []ed25519.PublicKey, handovers ...vault.Handover) (*Report, error) {
 	b, err := openBundle(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = b.close() }() // it was only read
-	return verifyBundle(ctx, b, keys)
+	return verifyBundle(ctx, b, keys, handovers)
 }
 
 // verifier checks one bundle.
 type verifier struct {
-	b        *bundle
-	keys     []ed25519.PublicKey
-	report   *Report
-	accepted map[string]bool // names that are accounted for
+	b         *bundle
+	keys      []ed25519.PublicKey
+	handovers []vault.Handover
+	report    *Report
+	accepted  map[string]bool // names that are accounted for
 }
 
-func verifyBundle(ctx context.Context, b *bundle, keys []ed25519.PublicKey) (*Report, error) {
-	v := &verifier{b: b, keys: keys, report: &Report{Trusted: len(keys) > 0, Findings: b.findings}, accepted: make(map[string]bool)}
+func verifyBundle(ctx context.Context, b *bundle, keys []ed25519.PublicKey, handovers []vault.Handover) (*Report, error) {
+	v := &verifier{b: b, keys: keys, handovers: slices.Clone(handovers), report: &Report{Trusted: len(keys) > 0, Findings: b.findings}, accepted: make(map[string]bool)}
 	if !v.report.Trusted {
 		v.insideKeys()
 	}
+	v.insideHandovers()
+	v.keys = extend(v.keys, v.handovers)
 	v.exportDocument()
 	v.manifestDocument()
 	if err := v.files(ctx); err != nil {
@@ -104,6 +109,25 @@ func (v *verifier) insideKeys() {
 	var err error
 	if v.keys, err = ParseKeys(text); err != nil {
 		v.find(keyName, "changed: %v", err)
+	}
+}
+
+// insideHandovers uses what the package brings: a hand-over speaks for itself
+// where one of its keys is trusted. Whether the file is as it was exported,
+// export.json tells.
+func (v *verifier) insideHandovers() {
+	if !v.b.has(keysName) {
+		return
+	}
+	text, err := v.b.read(keysName, maxKeychain)
+	if err == nil {
+		var inside []vault.Handover
+		if _, inside, err = ParseKeychain(text); err == nil {
+			v.handovers = append(v.handovers, inside...)
+		}
+	}
+	if err != nil {
+		v.find(keysName, "changed: %v", err)
 	}
 }
 
@@ -206,7 +230,11 @@ func (v *verifier) manifestDocument() {
 	key := v.key(m.KeyID)
 	x := v.report.Export
 	switch {
-	case !ok2 || key != nil && verifySignature(key, text, sig):
+	case !ok2:
+	case key != nil && verifySignature(key, text, sig):
+		if said := overdrawn(v.keys, v.handovers, m.KeyID, Link{m.Number, v.report.SHA256}); said != "" {
+			v.find(signatureName, "%s", said)
+		}
 	case x != nil && x.Manifest.SHA256 != v.report.SHA256:
 		v.find(manifestName, "changed: its signature does not fit, and it is not the one that was exported; the files could not be compared with it")
 		v.report.Manifest = nil

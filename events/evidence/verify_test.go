@@ -46,7 +46,7 @@ func (v plainViewer) Picture(picture []byte, lines []string, areas [][4]float64)
 	return append([]byte(strings.Join(lines, "|")+strings.Repeat("#", len(areas))), picture...), v.err
 }
 
-func (v plainViewer) Clip(_ context.Context, from, to string, lines []string) (string, error) {
+func (v plainViewer) Clip(_ context.Context, from, to string, lines []string, _ evidence.Veil) (string, error) {
 	b, err := os.ReadFile(from)
 	if err != nil {
 		return "", err

@@ -4,7 +4,6 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
-	_ "embed" // README.txt
 	"errors"
 	"fmt"
 	"io"
@@ -17,9 +16,6 @@ import (
 	"github.com/xacam/xacam/events"
 	"github.com/xacam/xacam/events/vault"
 )
-
-//go:embed readme.txt
-var readme []byte
 
 // maxPicture bounds, in bytes, a picture that is copied.
 const maxPicture = 64 << 20
@@ -40,9 +36,10 @@ func (p *Package) Write(ctx context.Context, w io.Writer) error {
 
 // zipper writes one package.
 type zipper struct {
-	ctx context.Context //nolint:containedctx // of the one call that it lives for
-	p   *Package
-	out *zip.Writer
+	ctx   context.Context //nolint:containedctx // of the one call that it lives for
+	p     *Package
+	out   *zip.Writer
+	veils map[string]*veil // of clips, by path; none when nothing is hidden
 }
 
 func (z *zipper) write() error {
@@ -50,12 +47,22 @@ func (z *zipper) write() error {
 	if err != nil {
 		return err
 	}
+	z.veil()
 	for _, f := range []struct {
 		name string
 		data []byte
 		ours bool
-	}{{readmeName, readme, true}, {keyName, keys, true}, {manifestName, z.p.text, false}, {signatureName, z.p.sig, false}} {
+	}{{readmeName, z.readme(), true}, {keyName, keys, true}, {manifestName, z.p.text, false}, {signatureName, z.p.sig, false}} {
 		if err := z.add(f.name, f.data, f.ours); err != nil {
+			return err
+		}
+	}
+	if handovers := z.p.x.cfg.Keys.Handovers(); len(handovers) > 0 {
+		text, err := EncodeKeychain(z.p.x.cfg.Keys.Public(), handovers)
+		if err != nil {
+			return err
+		}
+		if err := z.add(keysName, text, true); err != nil {
 			return err
 		}
 	}
@@ -172,6 +179,10 @@ func (z *zipper) copies() error {
 		r.Reason,
 	}
 	boxes, known := boxesOf(z.p.manifest.Record)
+	hide := areas(boxes, r.Blur)
+	if r.Blur != BlurNone {
+		hide = append(hide, masked(z.p.manifest.Record)...)
+	}
 	for _, f := range z.p.manifest.Files {
 		name := viewingPrefix + strings.TrimSuffix(f.Name, path.Ext(f.Name))
 		var err error
@@ -182,12 +193,8 @@ func (z *zipper) copies() error {
 				z.leaveOut(name+".jpg", "it was not recorded where people and vehicles are in this picture, so they cannot be blurred")
 				continue
 			}
-			err = z.picture(f, name+".jpg", lines, areas(boxes, r.Blur))
+			err = z.picture(f, name+".jpg", lines, hide)
 		case "clip":
-			if r.Blur != BlurNone {
-				z.leaveOut(name+".mp4", "it was not recorded where people and vehicles are in each frame, so they cannot be blurred")
-				continue
-			}
 			err = z.clip(f, name+".mp4", lines)
 		}
 		if err != nil {
@@ -216,7 +223,11 @@ func (z *zipper) clip(f File, name string, lines []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.Remove(temp)) }()
-	note, err := z.p.x.cfg.Viewer.Clip(z.ctx, filepath.Join(z.p.x.cfg.Store.dir, filepath.FromSlash(f.Path)), temp, lines)
+	var hide Veil
+	if v := z.veils[f.Path]; v != nil {
+		hide = v.at
+	}
+	note, err := z.p.x.cfg.Viewer.Clip(z.ctx, filepath.Join(z.p.x.cfg.Store.dir, filepath.FromSlash(f.Path)), temp, lines, hide)
 	if err != nil {
 		z.p.x.cfg.Log.WarnContext(z.ctx, "no copy of a clip", "event", z.p.event.ID, "file", f.Path, "err", err)
 		z.leaveOut(name, "the copy could not be made")
@@ -238,6 +249,9 @@ func (z *zipper) clip(f File, name string, lines []string) (err error) {
 	sum, n, err := hashOf(z.ctx, io.TeeReader(in, w), info.Size())
 	if err != nil {
 		return err
+	}
+	if said := z.veils[f.Path].note(); said != "" {
+		note = strings.TrimPrefix(note+"; "+said, "; ")
 	}
 	z.p.export.Files = append(z.p.export.Files, ExtraFile{Name: name, Bytes: n, SHA256: sum, Note: strings.ToValidUTF8(note, "?")})
 	return nil

@@ -68,6 +68,7 @@ type chain struct {
 	media string
 	files *evidence.Store
 	vault *vault.Vault
+	heads evidence.HeadFolder
 }
 
 // sealChain commits and seals so many events.
@@ -75,7 +76,7 @@ func sealChain(t *testing.T, n int) *chain {
 	t.Helper()
 	s, dsn := open(t)
 	dir := t.TempDir()
-	c := &chain{t: t, store: s, dsn: dsn, media: filepath.Join(dir, "media")}
+	c := &chain{t: t, store: s, dsn: dsn, media: filepath.Join(dir, "media"), heads: evidence.HeadFolder{Dir: dir}}
 	var err error
 	c.files, err = evidence.Open(c.media)
 	require.NoError(t, err)
@@ -95,7 +96,7 @@ func sealChain(t *testing.T, n int) *chain {
 		})
 	}
 	sealer, err := evidence.NewSealer(evidence.SealerConfig{
-		Store: c.files, Drafts: drafts, Chain: s, Signer: c.vault, Every: 10 * time.Millisecond,
+		Store: c.files, Drafts: drafts, Chain: s, Signer: c.vault, Heads: s, Kept: &c.heads, Every: 10 * time.Millisecond,
 	})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -174,7 +175,7 @@ func TestChainEditsAreNamed(t *testing.T) {
 		{"end cut off", func(c *chain) { c.asSuperuser("DELETE FROM manifest WHERE number > 2") }, []string{"the end of the chain: manifest 4", "event " + id(3), "event " + id(4)}},
 		{"end cut off with its head", func(c *chain) {
 			c.asSuperuser("DELETE FROM manifest WHERE number = 4; UPDATE manifest_head SET number = 3, sha256 = (SELECT sha256 FROM manifest WHERE number = 3)")
-		}, []string{"event " + id(4) + ": it was sealed"}},
+		}, []string{"the end of the chain: its signature by the key", "event " + id(4) + ": it was sealed"}},
 		{"manifest changed", func(c *chain) { c.flip(manifest(2, "json"), -10) }, []string{at(2) + ": " + manifest(2, "json") + " was changed"}},
 		{"signature changed", func(c *chain) { c.flip(manifest(2, "sig"), 7) }, []string{at(2) + ": the signature " + manifest(2, "sig")}},
 		{"manifests swapped", func(c *chain) {

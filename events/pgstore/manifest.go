@@ -59,6 +59,9 @@ func (s *Store) sealIn(ctx context.Context, tx pgx.Tx, id [16]byte, build func(p
 	if err != nil {
 		return &buildError{err}
 	}
+	if sealed.Head.Link() != (evidence.Link{Number: sealed.Number, SHA256: sealed.SHA256}) || len(sealed.Head.Signature) == 0 {
+		return &refusedError{"the end of the chain is not signed"}
+	}
 	if sealed.Number != previous.Number+1 || sealed.Previous != previous.SHA256 || sealed.EventID != formatID(id) {
 		return &refusedError{"the manifest does not follow the one before"}
 	}
@@ -115,8 +118,7 @@ func insertSeal(ctx context.Context, tx pgx.Tx, id [16]byte, sealed evidence.Sea
 			"number": sealed.Number, "id": id, "occurred_at": sealed.OccurredAt, "path": sealed.Path, "sha256": sealed.SHA256,
 			"previous": sealed.Previous, "key_id": sealed.KeyID, "sealed_at": sealed.SealedAt,
 		})
-	b.Queue("UPDATE manifest_head SET number = @number, sha256 = @sha256",
-		pgx.StrictNamedArgs{"number": sealed.Number, "sha256": sealed.SHA256})
+	b.Queue(updateHead, headArgs(&sealed.Head))
 	add := batch{input: []row{{e: &events.Event{Evidence: sealed.Files}, id: id}}}
 	if args, ok := add.evidenceArgs(); ok {
 		b.Queue(insertEvidence, args)
@@ -163,13 +165,6 @@ func (s *Store) Manifests(ctx context.Context, after int64, limit int) ([]eviden
 	return out, classify(attempted, err)
 }
 
-// ManifestHead returns the end of the chain.
-func (s *Store) ManifestHead(ctx context.Context) (evidence.Link, error) {
-	var l evidence.Link
-	err := s.pool.QueryRow(ctx, "SELECT number, sha256 FROM manifest_head").Scan(&l.Number, &l.SHA256)
-	return l, classify("read the end of the chain of manifests", err)
-}
-
 // Unchained returns up to limit events that were sealed, as the log of changes
 // says, and have no manifest in the chain. There are none unless rows of the
 // chain were deleted.
@@ -199,7 +194,7 @@ func (s *Store) Deletion(ctx context.Context, path, sha256 string) (evidence.Del
 		return evidence.Deletion{}, false, classify(attempted, err)
 	}
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[evidence.Deletion])
-	if err != nil || len(found) == 0 {
+	if err != nil || len(found) == 0 || found[0].Reason == "returned" { // and so it should be there
 		return evidence.Deletion{}, false, classify(attempted, err)
 	}
 	return found[0], true, nil

@@ -25,6 +25,9 @@ func sealedAs(e events.Event) func(evidence.Link) (evidence.Sealed, error) {
 		sum := sha256.Sum256([]byte(previous.SHA256 + e.ID))
 		path := "2026/11/23/" + e.ID + ".manifest.json"
 		return evidence.Sealed{
+			Head: evidence.Head{
+				Number: previous.Number + 1, SHA256: hex.EncodeToString(sum[:]), At: day, KeyID: "0011223344556677", Signature: make([]byte, 64),
+			},
 			Entry: evidence.Entry{
 				Number: previous.Number + 1, Previous: previous.SHA256, EventID: e.ID, OccurredAt: e.OccurredAt,
 				SHA256: hex.EncodeToString(sum[:]), Path: path, KeyID: "0011223344556677", SealedAt: day,
@@ -77,7 +80,7 @@ func TestSealIsOneTransaction(t *testing.T) {
 	assert.Equal(t, want.Entry, chain[0])
 	head, err := s.ManifestHead(ctx)
 	require.NoError(t, err)
-	assert.Equal(t, evidence.Link{Number: 1, SHA256: want.SHA256}, head)
+	assert.Equal(t, want.Head, head)
 
 	conn, err := pgx.Connect(ctx, dsn)
 	require.NoError(t, err)
@@ -106,7 +109,9 @@ func TestSealRefusesWhatDoesNotFollow(t *testing.T) {
 		"number":        func(s *evidence.Sealed) { s.Number++ },
 		"previous":      func(s *evidence.Sealed) { s.Previous = strings.Repeat("1", 64) },
 		"another event": func(s *evidence.Sealed) { s.EventID = raised("kenh", 2).ID },
-		"bad hash":      func(s *evidence.Sealed) { s.SHA256 = "x" },
+		"bad hash":      func(s *evidence.Sealed) { s.SHA256, s.Head.SHA256 = "x", "x" },
+		"another head":  func(s *evidence.Sealed) { s.Head.Number++ },
+		"no signature":  func(s *evidence.Sealed) { s.Head.Signature = nil },
 		"path":          func(s *evidence.Sealed) { s.Files[0].Path = "../x" },
 	} {
 		err := s.Seal(ctx, e.ID, func(previous evidence.Link) (evidence.Sealed, error) {
@@ -120,7 +125,7 @@ func TestSealRefusesWhatDoesNotFollow(t *testing.T) {
 	require.Error(t, s.Seal(ctx, "no uuid", sealedAs(e)))
 	head, err := s.ManifestHead(ctx)
 	require.NoError(t, err)
-	assert.Equal(t, evidence.Link{SHA256: evidence.NoPrevious}, head, "nothing was stored")
+	assert.Equal(t, evidence.Head{SHA256: evidence.NoPrevious, Signature: []byte{}}, head, "nothing was stored")
 	require.NoError(t, s.Seal(ctx, e.ID, sealedAs(e)))
 	require.Error(t, exec(t, dsn, "UPDATE manifest SET number = 9"), "append-only")
 	require.Error(t, exec(t, dsn, "DELETE FROM manifest"), "append-only")

@@ -34,6 +34,8 @@ type Vault struct {
 	signing ed25519.PrivateKey
 	id      string
 	known   map[string]ed25519.PublicKey // by KeyID, retired ones too
+
+	handovers []Handover
 }
 
 // Open reads the keys in dir and makes those that are missing, readable by
@@ -69,7 +71,7 @@ func Open(dir string) (*Vault, error) {
 	if err := v.publish(filepath.Join(dir, PublicFile), public); err != nil {
 		return nil, err
 	}
-	return v, v.loadRetired(dir)
+	return v, errors.Join(v.loadRetired(dir), v.loadHandovers(dir))
 }
 
 // mayMakeSigning reports an error where the key that signs is lost but its public

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/xacam/xacam/events/evidence"
+	"github.com/xacam/xacam/events/pgstore"
+	"github.com/xacam/xacam/events/vault"
+)
+
+func newEvidenceKeysCommand() *cobra.Command {
+	var config, out string
+	cmd := &cobra.Command{
+		Use:   "keys [-c xacam.yaml] [-o keys.json]",
+		Short: "Write the key chain: the public key that signs, and how it took over from those before",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(config)
+			if err != nil {
+				return err
+			}
+			keys, err := openVault(cfg)
+			if err != nil {
+				return err
+			}
+			if _, err := vault.ReadHandovers(keyDir(cfg.Data)); err != nil {
+				return fmt.Errorf("%w; put it back from the backup", err)
+			}
+			text, err := evidence.EncodeKeychain(keys.Public(), keys.Handovers())
+			if err != nil {
+				return err
+			}
+			return writeOut(out, cmd.OutOrStdout(), func(w io.Writer) error {
+				_, err := w.Write(text)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&config, "config", "c", "xacam.yaml", "configuration file of the server")
+	cmd.Flags().StringVarP(&out, "out", "o", "", "file to write; standard output when not given")
+	return cmd
+}
+
+func newEvidenceRotateCommand() *cobra.Command {
+	var config, by, reason string
+	cmd := &cobra.Command{
+		Use:   "rotate-key --by NAME --reason TEXT [-c xacam.yaml]",
+		Short: "Sign evidence and the audit chain with a new key from now on; the server must be stopped",
+		Long: `Makes a new key, which signs evidence and the audit chain from now on. The old
+secret key is destroyed; what it signed is still verified. The old key names the
+new one and the other way round, in keys/handover-….json, which packages bring
+along, so that whoever has either public key can verify packages of both.
+
+The hand-over says which package was the last that the old key sealed. A later
+one with its signature is named as forged.
+
+It is written into the audit chain before anything changes. Interrupted, the
+server has either key, and the command can be run again.`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r := evidence.Request{By: by, Reason: reason}
+			if err := r.Check(); err != nil {
+				return usagef("--%w", err)
+			}
+			cfg, err := loadConfig(config)
+			if err != nil {
+				return err
+			}
+			return rotateKey(cmd.Context(), cfg, r, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&config, "config", "c", "xacam.yaml", "configuration file of the server")
+	f.StringVar(&by, "by", "", "who does it (required)")
+	f.StringVar(&reason, "reason", "", "why (required)")
+	return cmd
+}
+
+func rotateKey(ctx context.Context, cfg *Config, r evidence.Request, out, stderr io.Writer) error {
+	if err := makeDataDir(cfg.Data); err != nil {
+		return err
+	}
+	lock, err := lockDataDir(cfg.Data)
+	if err != nil {
+		return fmt.Errorf("to change the key the server must be stopped: %w", err)
+	}
+	defer lock.Close()
+	return withKeys(ctx, cfg, stderr, func(ctx context.Context, s *pgstore.Store, _ *vault.Vault) error {
+		head, err := s.ManifestHead(ctx)
+		if err != nil {
+			return err
+		}
+		h, err := vault.Rotate(keyDir(cfg.Data), vault.Handover{At: time.Now(), Number: head.Number, SHA256: head.SHA256, By: r.By, Reason: r.Reason},
+			func(h vault.Handover) error {
+				return s.Append(ctx, h.By, "evidence.rotate_key", "key:"+vault.KeyID(h.New), "", map[string]any{
+					"reason": h.Reason, "old": vault.KeyID(h.Old), "new": vault.KeyID(h.New), "last_number": h.Number, "last_sha256": h.SHA256,
+				})
+			})
+		if err != nil {
+			return err
+		}
+		text, err := vault.EncodePublic(h.New)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "the key %s signs now, after %s, which sealed up to manifest %d\n%s\n", vault.KeyID(h.New), vault.KeyID(h.Old), h.Number, strings.TrimSpace(string(text)))
+		fmt.Fprintln(out, "Give it, or what evidence keys writes, to those who verify, and put data/keys into the backup.")
+		return nil
+	})
+}

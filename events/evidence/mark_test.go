@@ -1,0 +1,133 @@
+package evidence_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/evidence"
+)
+
+// unmount puts an empty folder in the place of the media folder, and returns what
+// puts it back.
+func (s *shelf) unmount() (mount func()) {
+	s.t.Helper()
+	away := s.dir + ".away"
+	require.NoError(s.t, os.Rename(s.dir, away))
+	require.NoError(s.t, os.Mkdir(s.dir, 0o750))
+	return func() {
+		require.NoError(s.t, os.RemoveAll(s.dir))
+		require.NoError(s.t, os.Rename(away, s.dir))
+	}
+}
+
+func newMarkedShelf(t *testing.T) (*shelf, string) {
+	t.Helper()
+	data := t.TempDir()
+	s := newShelf(t, filepath.Join(data, "media"))
+	file := filepath.Join(data, "media.mark")
+	require.NoError(t, s.media.Claim(file))
+	return s, file
+}
+
+func TestUnmountedDiskIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	s, _ := newMarkedShelf(t)
+	ev := s.event("intrusion", aDay, 10)
+	require.NoError(t, s.media.Mounted())
+	mount := s.unmount()
+	require.ErrorIs(t, s.media.Mounted(), evidence.ErrNotMounted)
+	_, err := s.media.Put("snapshot", "x.jpg", s.now, []byte("x"))
+	require.ErrorIs(t, err, evidence.ErrNotMounted)
+	require.ErrorIs(t, err, events.ErrUnavailable, "it may pass")
+	_, _, err = s.media.Place("x.mp4", s.now)
+	require.ErrorIs(t, err, evidence.ErrNotMounted)
+	require.ErrorIs(t, s.media.Delete(ev.Evidence[0].Path), evidence.ErrNotMounted)
+	_, err = s.media.Sweep(t.Context(), s.now)
+	require.ErrorIs(t, err, evidence.ErrNotMounted)
+	_, err = s.media.Open(ev.Evidence[0])
+	require.ErrorIs(t, err, evidence.ErrNotMounted)
+	require.NotErrorIs(t, err, events.ErrNotFound, "a sealer would write that it is gone")
+	_, err = evidence.Check(t.Context(), evidence.CheckConfig{Store: s.media, Catalogue: s.db, Repair: true, Before: time.Now()})
+	require.ErrorIs(t, err, evidence.ErrNotMounted)
+	left, err := os.ReadDir(s.dir)
+	require.NoError(t, err)
+	assert.Empty(t, left, "nothing was written below the mount point")
+	mount()
+	require.NoError(t, s.media.Mounted(), "by itself")
+	assert.True(t, s.here(ev))
+	_, err = s.media.Open(events.EvidenceRef{Path: "nothing.jpg"})
+	require.ErrorIs(t, err, events.ErrNotFound)
+}
+
+func TestKeeperWaitsForTheDisk(t *testing.T) {
+	t.Parallel()
+	s, _ := newMarkedShelf(t)
+	old := s.event("intrusion", 500*aDay, 10)
+	mount := s.unmount()
+	k, health := s.watch(evidence.KeeperConfig{Reserve: 1 << 20, Policy: evidence.Policy{MaxBytes: 1}})
+	require.ErrorIs(t, k.Round(t.Context()), evidence.ErrNotMounted)
+	require.Eventually(t, func() bool { return health().Unusable != nil }, 10*time.Second, time.Millisecond)
+	h := health()
+	require.ErrorIs(t, h.Unusable, evidence.ErrNotMounted)
+	sig, on := h.Signal("storage")
+	require.True(t, on)
+	assert.Contains(t, sig.Why.VI, "Ổ đĩa chứa hình ảnh, video chưa được gắn")
+	assert.Contains(t, sig.Why.EN, "not mounted")
+	left, err := os.ReadDir(s.dir)
+	require.NoError(t, err)
+	assert.Empty(t, left)
+	assert.Empty(t, s.deletions())
+	mount()
+	require.Eventually(t, func() bool { return health().Unusable == nil }, 10*time.Second, time.Millisecond, "by itself")
+	require.Eventually(t, func() bool { return len(s.deletions()) == 1 }, 10*time.Second, time.Millisecond)
+	assert.Equal(t, []string{"age " + old.Evidence[0].Path}, s.deletions())
+}
+
+func TestMarks(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	open := func() *evidence.Store {
+		s, err := evidence.Open(filepath.Join(data, "media"))
+		require.NoError(t, err)
+		return s
+	}
+	mark, file := filepath.Join(data, "media", ".xacam-media"), filepath.Join(data, "media.mark")
+	s := open()
+	require.NoError(t, s.Expect(file), "nobody has claimed it yet")
+	require.NoError(t, s.Mounted())
+	assert.NoFileExists(t, mark)
+	require.NoError(t, s.Claim(file))
+	first, err := os.ReadFile(mark)
+	require.NoError(t, err)
+	remembered, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, first, remembered)
+
+	require.NoError(t, os.Remove(file)) // a crash in between, or a data folder from a backup
+	require.NoError(t, open().Claim(file))
+	remembered, err = os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, first, remembered, "the folder keeps its mark")
+
+	require.NoError(t, os.WriteFile(mark, []byte(strings.Repeat("0a", 16)+"\n"), 0o600))
+	s = open()
+	require.NoError(t, s.Claim(file))
+	require.ErrorContains(t, s.Mounted(), "bears the mark of another folder")
+	require.NoError(t, os.WriteFile(mark, nil, 0o600))
+	require.ErrorIs(t, s.Mounted(), evidence.ErrNotMounted)
+	require.NoError(t, os.WriteFile(mark, first, 0o600))
+	require.NoError(t, s.Mounted())
+
+	require.NoError(t, os.WriteFile(file, []byte("x"), 0o600))
+	s = open()
+	require.ErrorContains(t, s.Claim(file), "damaged")
+	require.ErrorContains(t, s.Expect(file), "damaged")
+	require.NoError(t, s.Mounted(), "without a mark any folder will do")
+}
