@@ -54,7 +54,8 @@ func (v *viewer) Picture(picture []byte, lines []string, areas [][4]float64) ([]
 }
 
 // mark writes the first line across the whole picture, so that no part of it
-// can be shown without, and all of them into its lower left corner.
+// can be shown without, and all of them into its upper right corner, where an
+// annotated picture has its own text last.
 func (v *viewer) mark(c *draw.Canvas, lines []string) {
 	if len(lines) == 0 {
 		return
@@ -74,10 +75,10 @@ func (v *viewer) mark(c *draw.Canvas, lines []string) {
 	for i := range lines {
 		widest = math.Max(widest, v.letters.Width(lines[i], small))
 	}
-	top := h - line*float64(len(lines)) - small
-	c.Box(draw.Rect{Left: 0, Top: top, Right: math.Min(w, widest+2*small), Bottom: h}, 0, rgb(0, 0, 0, 190))
+	left := math.Max(0, w-widest-2*small)
+	c.Box(draw.Rect{Left: left, Top: 0, Right: w, Bottom: line*float64(len(lines)) + small}, 0, rgb(0, 0, 0, 190))
 	for i, text := range lines {
-		at := draw.Point{X: small, Y: top + small/2 + line*float64(i)}
+		at := draw.Point{X: left + small, Y: small/2 + line*float64(i)}
 		v.letters.Write(c, at, v.letters.Fit(text, small, w-2*small), small, rgb(255, 255, 255, 255))
 	}
 }

@@ -147,8 +147,8 @@ func TestBlurredClip(t *testing.T) {
 		require.NoError(t, frame.Picture.BGR(pix, fw, fh))
 		frame.Picture.Release()
 		for half, hidden := range []bool{frame.PTS >= 2*time.Second-time.Millisecond, frame.PTS >= time.Second-time.Millisecond} {
-			edges := 0 // in the upper half, where the label is not
-			for y := 0; y < fh/2; y++ {
+			edges := 0 // in the lower half, where the label is not
+			for y := fh / 2; y < fh; y++ {
 				for x := half * fw / 2; x < (half+1)*fw/2-10; x++ {
 					if d := int(pix[3*(y*fw+x)]) - int(pix[3*(y*fw+x+9)]); d > 130 || d < -130 {
 						edges++
