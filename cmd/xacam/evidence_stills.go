@@ -82,6 +82,7 @@ func (c *capturer) takeStills(d stillsDone) {
 // priority than everything else.
 func (c *capturer) RunStills(ctx context.Context) error {
 	runtime.LockOSThread() // never unlocked: the thread, which is slow now, ends with this goroutine
+	began := threadCPU()
 	if err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), niceness); err != nil {
 		c.log.WarnContext(ctx, "stills are made at the same priority as everything else", "err", err)
 	}
@@ -95,7 +96,7 @@ func (c *capturer) RunStills(ctx context.Context) error {
 			return nil
 		case job := <-c.pens:
 			d := c.draw(&job, letters)
-			c.cpu.Store(int64(threadCPU())) // the thread does nothing else
+			c.cpu.Store(int64(threadCPU() - began)) // the thread does nothing else
 			select {
 			case c.stills <- d: // also at the end, as long as there is room
 				continue
