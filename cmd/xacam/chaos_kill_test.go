@@ -187,7 +187,7 @@ func (k *killer) round(i int) {
 	rows := ledger(t, k.db.dsn)
 	require.GreaterOrEqual(t, len(rows), len(seen), "kill %d: shown before it", i+1)
 	for j, ev := range seen {
-		require.Equal(t, changeRow{ev.Sequence, ev.ID, string(ev.State)}, rows[j], "kill %d", i+1)
+		require.Equal(t, changeRow{Sequence: ev.Sequence, ID: ev.ID, State: string(ev.State)}, rows[j].same(), "kill %d", i+1)
 	}
 	t.Logf("kill %d: %d changes shown before it, %d open, %d stored", i+1, len(seen), len(open), len(rows))
 }
