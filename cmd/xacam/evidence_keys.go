@@ -55,7 +55,12 @@ func newEvidenceRotateCommand() *cobra.Command {
 		Long: `Makes a new key, which signs evidence and the audit chain from now on. The old
 secret key is destroyed; what it signed is still verified. The old key names the
 new one and the other way round, in keys/handover-….json, which packages bring
-along, so that whoever has either public key can verify packages of both.
+along, so that the new public key verifies packages of both.
+
+Give the new key, or what xacam evidence keys writes, to everybody who verifies:
+whoever trusts only the old key cannot tell what a thief of that key has signed.
+Hãy giao khóa mới cho mọi người kiểm tra chứng cứ: người chỉ tin khóa cũ không
+thể phân biệt những gì kẻ lấy cắp khóa đó đã ký.
 
 The hand-over says which package was the last that the old key sealed. A later
 one with its signature is named as forged.
