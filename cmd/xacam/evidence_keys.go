@@ -97,7 +97,7 @@ func rotateKey(ctx context.Context, cfg *Config, r evidence.Request, out, stderr
 	}
 	defer lock.Close()
 	return withKeys(ctx, cfg, stderr, func(ctx context.Context, s *pgstore.Store, _ *vault.Vault) error {
-		head, err := s.ManifestHead(ctx)
+		head, err := endForHandover(ctx, cfg.Data, s)
 		if err != nil {
 			return err
 		}
@@ -118,4 +118,23 @@ func rotateKey(ctx context.Context, cfg *Config, r evidence.Request, out, stderr
 		fmt.Fprintln(out, "Give it, or what evidence keys writes, to those who verify, and put data/keys into the backup.")
 		return nil
 	})
+}
+
+// endForHandover returns the last package that the key has sealed. The hand-over
+// says so for ever, so an old state of the database, in which packages are
+// missing, is refused.
+func endForHandover(ctx context.Context, data string, s *pgstore.Store) (evidence.Head, error) {
+	head, err := s.ManifestHead(ctx)
+	if err != nil {
+		return head, err
+	}
+	known, err := knownHeads(data, nil)
+	if err != nil {
+		return head, err
+	}
+	if err := evidence.GoesOn(ctx, s, known); err != nil {
+		return head, fmt.Errorf("the key is not changed, since the hand-over would name the wrong package as its last, for ever "+
+			"(chưa đổi khóa: bản bàn giao sẽ ghi sai gói chứng cứ cuối cùng): %w", err)
+	}
+	return head, nil
 }
