@@ -43,7 +43,7 @@ type Vault struct {
 // one would make what it sealed unreadable for ever. So is a public key whose
 // secret one is missing.
 func Open(dir string) (*Vault, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeFolder(dir); err != nil {
 		return nil, fmt.Errorf("open the key folder: %w", err)
 	}
 	sealing, err := loadOrMake(filepath.Join(dir, sealingFile), newSealing, parseSealing)
@@ -287,7 +287,8 @@ func loadOrMake[K any](path string, produce func() ([]byte, error), parse func([
 	return key, nil
 }
 
-// writeKey writes a file whole or not at all, and syncs it.
+// writeKey writes a file whole or not at all, and syncs it. It belongs to the owner
+// of its folder.
 func writeKey(path string, text []byte, mode fs.FileMode) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
@@ -299,7 +300,7 @@ func writeKey(path string, text []byte, mode fs.FileMode) (err error) {
 		}
 	}()
 	_, werr := f.Write(text)
-	if err := errors.Join(werr, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(werr, f.Chmod(mode), LeaveToOwner(f), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
