@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -96,28 +97,62 @@ func rotateKey(ctx context.Context, cfg *Config, r evidence.Request, out, stderr
 		return fmt.Errorf("to change the key the server must be stopped: %w", err)
 	}
 	defer lock.Close()
-	return withKeys(ctx, cfg, stderr, func(ctx context.Context, s *pgstore.Store, _ *vault.Vault) error {
-		head, err := endForHandover(ctx, cfg.Data, s)
-		if err != nil {
-			return err
-		}
-		h, err := vault.Rotate(keyDir(cfg.Data), vault.Handover{At: time.Now(), Number: head.Number, SHA256: head.SHA256, By: r.By, Reason: r.Reason},
-			func(h vault.Handover) error {
-				return s.Append(ctx, h.By, "evidence.rotate_key", "key:"+vault.KeyID(h.New), "", map[string]any{
-					"reason": h.Reason, "old": vault.KeyID(h.Old), "new": vault.KeyID(h.New), "last_number": h.Number, "last_sha256": h.SHA256,
-				})
-			})
-		if err != nil {
-			return err
-		}
-		text, err := vault.EncodePublic(h.New)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(out, "the key %s signs now, after %s, which sealed up to manifest %d\n%s\n", vault.KeyID(h.New), vault.KeyID(h.Old), h.Number, strings.TrimSpace(string(text)))
-		fmt.Fprintln(out, "Give it, or what evidence keys writes, to those who verify, and put data/keys into the backup.")
-		return nil
+	var h vault.Handover
+	err = withKeys(ctx, cfg, stderr, func(ctx context.Context, s *pgstore.Store, _ *vault.Vault) error {
+		h, err = handOver(ctx, cfg.Data, s, r)
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	text, err := vault.EncodePublic(h.New)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "the key %s signs now, after %s, which sealed up to manifest %d\n%s\n", vault.KeyID(h.New), vault.KeyID(h.Old), h.Number, strings.TrimSpace(string(text)))
+	fmt.Fprintln(out, "Give it, or what evidence keys writes, to those who verify, and put data/keys into the backup.")
+	return signTurn(ctx, cfg, stderr)
+}
+
+// handOver changes the key.
+func handOver(ctx context.Context, data string, s *pgstore.Store, r evidence.Request) (vault.Handover, error) {
+	end, err := endForHandover(ctx, data, s)
+	if err != nil {
+		return vault.Handover{}, err
+	}
+	before, err := auditHead(ctx, s)
+	if err != nil {
+		return vault.Handover{}, err
+	}
+	h := vault.Handover{
+		At: time.Now(), Number: end.Number, SHA256: end.SHA256, AuditNumber: before.Number, AuditSHA256: before.Hash.String(), By: r.By, Reason: r.Reason,
+	}
+	return vault.Rotate(keyDir(data), h, func(h vault.Handover) error {
+		err := s.Append(ctx, h.By, actionRotateKey, "key:"+vault.KeyID(h.New), "", map[string]any{
+			"reason": h.Reason, "old": vault.KeyID(h.Old), "new": vault.KeyID(h.New), "last_number": h.Number, "last_sha256": h.SHA256,
+			"audit_number": h.AuditNumber, "audit_sha256": h.AuditSHA256,
+		})
+		if err != nil {
+			return err
+		}
+		after, err := auditHead(ctx, s)
+		if err == nil && after.Number != h.AuditNumber+1 {
+			err = errors.New("somebody wrote into the audit chain meanwhile; run it again")
+		}
+		return err
+	})
+}
+
+// signTurn has the new key sign the audit chain.
+func signTurn(ctx context.Context, cfg *Config, stderr io.Writer) error {
+	keys, err := openVault(cfg)
+	if err == nil {
+		err = openStore(ctx, cfg, stderr, keys, func(ctx context.Context, s *pgstore.Store) error { return tellTurn(ctx, s, keys) })
+	}
+	if err != nil {
+		return fmt.Errorf("the new key signs, but it has not signed the audit chain yet: the server does when it starts: %w", err)
+	}
+	return nil
 }
 
 // endForHandover returns the last package that the key has sealed. The hand-over

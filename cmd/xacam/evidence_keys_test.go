@@ -51,7 +51,7 @@ func TestEvidenceRotateKey(t *testing.T) {
 	assert.Contains(t, entries[0].Detail, `"reason":"định kỳ"`)
 
 	assert.Contains(t, run(0, "evidence", "verify", "--all", "-c", s.config), "VERIFIED")
-	assert.Contains(t, run(0, "audit", "verify", "-c", s.config), "1 entries are sound")
+	assert.Contains(t, run(0, "audit", "verify", "-c", s.config), "2 entries are sound")
 	chain := filepath.Join(t.TempDir(), "keys.json")
 	run(0, "evidence", "keys", "-c", s.config, "-o", chain)
 	run(0, "evidence", "verify", one, "--key", first)

@@ -189,6 +189,23 @@ func (v *Vault) Known(keyID string) (ed25519.PublicKey, bool) {
 	return k, ok
 }
 
+// Signing returns the key that signs, by its ID. Of another one the error says what
+// became of it.
+func (v *Vault) Signing(keyID string) (ed25519.PublicKey, error) {
+	if keyID == v.id {
+		return v.Public(), nil
+	}
+	for i := range v.handovers {
+		if h := &v.handovers[i]; KeyID(h.Old) == keyID {
+			return nil, h.Retired()
+		}
+	}
+	if _, known := v.known[keyID]; known {
+		return nil, fmt.Errorf("it signed before %s, and has not handed over", v.id)
+	}
+	return nil, errors.New("it is not known")
+}
+
 // KeyID is the first 16 hex digits of the SHA-256 of the 32 bytes of the key.
 func KeyID(k ed25519.PublicKey) string {
 	sum := sha256.Sum256(k)
