@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -50,7 +49,8 @@ func newAuditVerifyCommand() *cobra.Command {
 		Short: "Find the first entry of the audit chain that was changed, removed, put in or moved",
 		Long: "Find the first entry of the audit chain that was changed, removed, put in or moved.\n\n" +
 			"An older state of the whole database, put back, is a chain without a fault. To notice that, keep the line\n" +
-			"that verify and export print somewhere else, and give it with --known.",
+			"that verify and export print somewhere else, and give it with --known.\n\n" +
+			"The newest key must have signed the end of the chain: whoever has stolen an older one could write all of it anew.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if (file == "") != (key == "") {
@@ -62,17 +62,13 @@ func newAuditVerifyCommand() *cobra.Command {
 			}
 			out := cmd.OutOrStdout()
 			if file != "" {
-				keys, err := readPublic(key)
+				keys, more, err := readPublic(key)
 				if err != nil {
 					return err
 				}
-				return verifyFile(file, cmd.InOrStdin(), keys, heads, out)
+				return verifyFile(file, cmd.InOrStdin(), keys, append(heads, more...), out)
 			}
-			return withConfiguredKeys(cmd, config, func(ctx context.Context, s *pgstore.Store, keys *vault.Vault) error {
-				return s.AuditChain(ctx, func(entries iter.Seq2[audit.Entry, error], head audit.Head) error {
-					return verifyChain(entries, head, keys.Known, heads, out)
-				})
-			})
+			return verifyConfigured(cmd, config, heads)
 		},
 	}
 	f := cmd.Flags()
@@ -81,6 +77,24 @@ func newAuditVerifyCommand() *cobra.Command {
 	f.StringVar(&key, "key", "", "public key of the server, its data folder's keys/"+vault.PublicFile+", or what evidence keys writes; with --file")
 	f.StringArrayVar(&known, "known", nil, "NUMBER:HASH as printed earlier, which must still be there; may be given several times")
 	return cmd
+}
+
+// verifyConfigured verifies the chain of the server, and does not sign it.
+func verifyConfigured(cmd *cobra.Command, config string, heads []audit.Head) error {
+	cfg, err := loadConfig(config)
+	if err != nil {
+		return err
+	}
+	keys, err := openVault(cfg)
+	if err != nil {
+		return err
+	}
+	heads = append(heads, handedOver(keys.Handovers())...)
+	return withStore(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store) error {
+		return s.AuditChain(ctx, func(entries iter.Seq2[audit.Entry, error], head audit.Head) error {
+			return verifyChain(entries, head, keys.Signing, heads, cmd.OutOrStdout())
+		})
+	})
 }
 
 // parseKnown reads NUMBER:HASH.
@@ -97,26 +111,17 @@ func parseKnown(texts []string) (out []audit.Head, err error) {
 	return out, nil
 }
 
-func readPublic(path string) (audit.Keys, error) {
+// readPublic reads who may sign the head, and what a key chain tells of earlier ones.
+func readPublic(path string) (audit.Keys, []audit.Head, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, usagef("read the public key: %w", err)
+		return nil, nil, usagef("read the public key: %w", err)
 	}
 	keys, handovers, err := evidence.ParseTrust(text)
 	if err != nil {
-		return nil, usagef("%s: %w", path, err)
+		return nil, nil, usagef("%s: %w", path, err)
 	}
-	for i := range handovers { // a key chain is trusted as a whole
-		keys = append(keys, handovers[i].Old, handovers[i].New)
-	}
-	return func(keyID string) (ed25519.PublicKey, bool) {
-		for _, k := range keys {
-			if vault.KeyID(k) == keyID {
-				return k, true
-			}
-		}
-		return nil, false
-	}, nil
+	return trustedHeads(keys, handovers), handedOver(handovers), nil
 }
 
 // verifyChain says how far a chain is sound.

@@ -24,6 +24,7 @@ type database struct {
 	wait  func(context.Context) error // until the server accepts connections
 	now   func() time.Time
 	log   *slog.Logger
+	turn  func(context.Context) error // nil for nothing; before the first question is answered, and now and then
 
 	once  sync.Once
 	ready chan struct{} // closed when the schema is up to date
@@ -67,7 +68,11 @@ func (d *database) prepare(ctx context.Context) error {
 	if err := d.store.Migrate(ctx); err != nil {
 		return err
 	}
-	return d.store.EnsurePartitions(ctx, d.now())
+	err := d.store.EnsurePartitions(ctx, d.now())
+	if err == nil && d.turn != nil {
+		err = d.turn(ctx)
+	}
+	return err
 }
 
 // Ready returns a channel that is closed when the schema is up to date.

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/xacam/xacam/events/vault"
 )
 
 // makeDataDir makes the data folder and checks that it can be written. Others
@@ -58,12 +60,27 @@ func letPass(dir string, fresh bool) error {
 // lockDataDir makes sure that one server at a time uses a data folder: two
 // would commit each other's spooled events. The lock goes with the process.
 func lockDataDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := openLock(filepath.Join(dir, "lock"))
 	if err != nil {
 		return nil, fmt.Errorf("lock the data folder: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("the data folder %s is in use by another xacam; stop that one, or name another folder with data: %w", dir, err), f.Close())
+	}
+	return f, nil
+}
+
+// openLock opens the file that is locked. One that root makes is for the server too.
+func openLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return os.OpenFile(path, os.O_RDWR, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := vault.LeaveToOwner(f); err != nil {
+		return nil, errors.Join(err, os.Remove(path), f.Close()) // nobody has it yet
 	}
 	return f, nil
 }

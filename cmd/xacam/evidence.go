@@ -44,10 +44,17 @@ into: every file against the signed manifest, the signature against the public
 key, and packages whose numbers follow each other against each other. It names
 each file that was changed, added, renamed or is missing.
 
-Get the key from those who run the server (data/keys/evidence.pub). After the
-server has changed its key the old one does as well: the package brings what
-both keys have signed about it. Without
---key the one in the package is used. That shows damage, but not forgery:
+Get the newest key from those who run the server (data/keys/evidence.pub, or what
+xacam evidence keys writes). After the server has changed its key, that leads
+back to the ones before, over what both keys have signed about it, which the
+package brings. An old key leads to the newest one too, but whoever trusts only
+an old key cannot tell what a thief of that key has signed: the thief can hand
+it over to a key of his own. Of several keys only the last leads on to others.
+
+Hãy dùng khóa mới nhất, nhận trực tiếp từ đơn vị quản lý máy chủ. Người chỉ tin
+khóa cũ không thể phân biệt những gì kẻ lấy cắp khóa đó đã ký.
+
+Without --key the one in the package is used. That shows damage, but not forgery:
 whoever makes a false package puts in a false key. So it never counts as
 verified.
 

@@ -75,8 +75,8 @@ func verifyAll(ctx context.Context, flags verifyFlags, out, stderr io.Writer) er
 	if err != nil {
 		fmt.Fprintf(out, "damaged: %v\n", err) // what it was needed for is a fault
 	}
-	handovers = append(handovers, own...)
 	if keys == nil {
+		handovers = own
 		if keys, err = vault.PublicKeys(filepath.Join(cfg.Data, "keys")); err != nil {
 			return fmt.Errorf("%w; name the key with --key", err)
 		}
@@ -91,7 +91,7 @@ func verifyAll(ctx context.Context, flags verifyFlags, out, stderr io.Writer) er
 	}
 	return withStore(ctx, cfg, stderr, func(ctx context.Context, s *pgstore.Store) error {
 		sum, err := evidence.VerifyChain(ctx, evidence.ChainConfig{
-			Store: store, Chain: s, Keys: keys, Handovers: handovers, Known: known,
+			Store: store, Chain: s, Keys: keys, Handovers: handovers, Beside: own, Known: known,
 			Found: func(f evidence.Finding) { fmt.Fprintf(out, "WRONG: %s\n", f) },
 			Gone: func(where string, d evidence.Deletion) {
 				fmt.Fprintf(out, "gone: %s: deleted at %s by %s (%s)\n", where, d.At.Format(time.RFC3339), d.Actor, d.Reason)

@@ -16,6 +16,7 @@ import (
 // returns what makes packages to take away.
 func (s *server) addSealing(store *evidence.Store) (*evidence.Exporter, error) {
 	sweepTemporary(s.cfg.Data) // nothing is being written yet
+	s.db.turn = s.keepTelling
 	sealer, err := evidence.NewSealer(evidence.SealerConfig{
 		Store: store, Drafts: store, Chain: s.db, Signer: s.keys, Heads: s.db, Kept: &evidence.HeadFolder{Dir: s.cfg.Data}, Software: "xacam " + version, Location: s.cfg.location,
 		Log: s.log, Metrics: s.registry, Late: s.evidence.Late,

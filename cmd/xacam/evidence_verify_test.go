@@ -54,6 +54,7 @@ func (anyAudit) Append(context.Context, string, string, string, string, map[stri
 // sealedServer is a data folder and a database with sealed events.
 type sealedServer struct {
 	data, config, key string
+	dsn               string
 	events            []events.Event
 	store             *pgstore.Store
 	exporter          *evidence.Exporter
@@ -62,7 +63,7 @@ type sealedServer struct {
 func newSealedServer(t *testing.T, n int, viewer evidence.Viewer) *sealedServer {
 	t.Helper()
 	dsn := eventstest.Database(t)
-	s := &sealedServer{data: t.TempDir()}
+	s := &sealedServer{data: t.TempDir(), dsn: dsn}
 	var err error
 	s.store, err = pgstore.Open(t.Context(), dsn, pgstore.Config{})
 	require.NoError(t, err)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"path/filepath"
@@ -39,14 +40,19 @@ func withStore(ctx context.Context, cfg *Config, stderr io.Writer, do func(conte
 	return openStore(ctx, cfg, stderr, nil, do)
 }
 
-// withKeys is withStore for what is written into the audit chain, or checked in
-// it: it needs the data folder of the server too.
+// withKeys is withStore for what is written into the audit chain: it needs the data
+// folder of the server too.
 func withKeys(ctx context.Context, cfg *Config, stderr io.Writer, do func(context.Context, *pgstore.Store, *vault.Vault) error) error {
 	keys, err := openVault(cfg)
 	if err != nil {
 		return err
 	}
-	return openStore(ctx, cfg, stderr, keys, func(ctx context.Context, s *pgstore.Store) error { return do(ctx, s, keys) })
+	return openStore(ctx, cfg, stderr, keys, func(ctx context.Context, s *pgstore.Store) error {
+		if err := tellTurn(ctx, s, keys); err != nil {
+			fmt.Fprintf(stderr, "warning: %v\n", err) // what the command is for may be urgent
+		}
+		return do(ctx, s, keys)
+	})
 }
 
 func openStore(

@@ -126,8 +126,9 @@ type Signer interface {
 	Sign(message []byte) (keyID string, signature []byte)
 }
 
-// Keys returns the public key of a KeyID; (*vault.Vault).Known is one.
-type Keys func(keyID string) (ed25519.PublicKey, bool)
+// Keys returns the public key of a KeyID, or says why that must not have signed the
+// head: the last key only may; (*vault.Vault).Signing is one.
+type Keys func(keyID string) (ed25519.PublicKey, error)
 
 // Append links e to the head, hashes it and returns the new head, signed. e
 // must have passed Check.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -66,7 +67,7 @@ func TestSound(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{0, 1, 2, 50} {
 		entries, head, v := chain(t, n)
-		sound, err := audit.Verify(all(entries), head, v.Known, audit.Head{Number: int64(n), Hash: head.Hash})
+		sound, err := audit.Verify(all(entries), head, v.Signing, audit.Head{Number: int64(n), Hash: head.Hash})
 		require.NoError(t, err)
 		assert.Equal(t, int64(n), sound)
 	}
@@ -98,7 +99,7 @@ func TestEveryFieldOfEveryEntry(t *testing.T) {
 		for i := range entries {
 			changed := slices.Clone(entries)
 			edit(&changed[i])
-			sound, err := audit.Verify(all(changed), head, v.Known)
+			sound, err := audit.Verify(all(changed), head, v.Signing)
 			b, ok := errors.AsType[*audit.BreakError](err)
 			require.True(t, ok, "%s of entry %d: %v", name, i+1, err)
 			assert.Equal(t, audit.Edited, b.Fault, "%s of entry %d: %v", name, i+1, err)
@@ -109,7 +110,7 @@ func TestEveryFieldOfEveryEntry(t *testing.T) {
 				continue
 			}
 			changed[i].Hash = changed[i].Sum() // somebody who knows how
-			_, err = audit.Verify(all(changed), head, v.Known)
+			_, err = audit.Verify(all(changed), head, v.Signing)
 			b, ok = errors.AsType[*audit.BreakError](err)
 			require.True(t, ok, "%s of entry %d with a new hash: %v", name, i+1, err)
 			assert.Equal(t, int64(i+1), b.Number, "%s with a new hash: %v", name, err)
@@ -130,7 +131,7 @@ func TestNamesFields(t *testing.T) {
 		for _, i := range []int{0, 2, 4} {
 			changed := slices.Clone(entries)
 			edit(&changed[i])
-			_, err := audit.Verify(all(changed), head, v.Known)
+			_, err := audit.Verify(all(changed), head, v.Signing)
 			assert.ErrorContains(t, err, says, "entry %d", i+1)
 		}
 	}
@@ -194,7 +195,7 @@ func TestStructure(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			entries, head, v := chain(t, 10)
-			_, err := audit.Verify(all(c.change(slices.Clone(entries))), head, v.Known)
+			_, err := audit.Verify(all(c.change(slices.Clone(entries))), head, v.Signing)
 			b, ok := errors.AsType[*audit.BreakError](err)
 			require.True(t, ok, "%v", err)
 			assert.Equal(t, c.fault, b.Fault, "%v", err)
@@ -226,13 +227,13 @@ func TestHead(t *testing.T) {
 		"everything emptied":          {nil, audit.Head{}, []audit.Head{head}, audit.CutOff, 1},
 		"written anew and signed too": {entries, head, []audit.Head{{Number: 2}}, audit.BadHead, 2},
 	} {
-		_, err := audit.Verify(all(c.entries), c.head, v.Known, c.known...)
+		_, err := audit.Verify(all(c.entries), c.head, v.Signing, c.known...)
 		b, ok := errors.AsType[*audit.BreakError](err)
 		require.True(t, ok, "%s: %v", name, err)
 		assert.Equal(t, c.fault, b.Fault, "%s: %v", name, err)
 		assert.Equal(t, c.number, b.Number, "%s: %v", name, err)
 	}
-	_, err := audit.Verify(all(entries), head, thief.Known)
+	_, err := audit.Verify(all(entries), head, thief.Signing)
 	require.ErrorContains(t, err, "not known")
 }
 
@@ -242,7 +243,7 @@ func TestIteratorFails(t *testing.T) {
 	gone := errors.New("connection lost")
 	_, err := audit.Verify(func(yield func(audit.Entry, error) bool) {
 		_ = yield(entries[0], nil) && yield(audit.Entry{}, gone)
-	}, head, v.Known)
+	}, head, v.Signing)
 	require.ErrorIs(t, err, gone)
 	assert.NotErrorAs(t, err, new(*audit.BreakError))
 }
@@ -264,4 +265,33 @@ func TestCheck(t *testing.T) {
 		require.True(t, ok, field)
 		assert.Equal(t, field, f.Field)
 	}
+}
+
+// TestStolenOldKey: whoever has stolen the key of before the last hand-over writes the
+// whole chain anew, with the entry that says so in it.
+func TestStolenOldKey(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "keys")
+	stolen, err := vault.Open(dir)
+	require.NoError(t, err)
+	_, err = vault.Rotate(dir, vault.Handover{At: time.Now(), SHA256: "00", By: "Lan", Reason: "mất khóa"}, func(vault.Handover) error { return nil })
+	require.NoError(t, err)
+	now, err := vault.Open(dir)
+	require.NoError(t, err)
+	write := func(list []audit.Entry, head audit.Head, action string, signer audit.Signer) ([]audit.Entry, audit.Head) {
+		e := audit.Entry{At: time.Now(), Actor: "Lan", Action: action, Subject: "x:y", Detail: "{}"}
+		head = audit.Append(head, &e, signer)
+		return append(list, e), head
+	}
+	list, head := write(nil, audit.Head{}, "evidence.rotate_key", stolen)
+	forged, end := write(list, head, "event.delete", stolen)
+	_, err = audit.Verify(all(forged), end, now.Signing)
+	b, ok := errors.AsType[*audit.BreakError](err)
+	require.True(t, ok, "%v", err)
+	assert.Equal(t, audit.BadHead, b.Fault)
+	assert.Contains(t, b.Detail, "it was handed over to "+vault.KeyID(now.Public()))
+	list, head = write(list, head, "evidence.key_in_use", now)
+	sound, err := audit.Verify(all(list), head, now.Signing)
+	require.NoError(t, err)
+	assert.Equal(t, int64(2), sound)
 }

@@ -167,10 +167,10 @@ func (v *verifier) end(keys Keys) *BreakError {
 	if v.sound == 0 && h.Number == 0 && h.Hash == (Hash{}) && len(h.Signature) == 0 {
 		return v.missed()
 	}
-	key, ok := keys(h.KeyID)
+	key, err := keys(h.KeyID)
 	switch {
-	case !ok:
-		return &BreakError{v.sound, BadHead, fmt.Sprintf("the head is signed with a key that is not known, %q", h.KeyID)}
+	case err != nil:
+		return &BreakError{v.sound, BadHead, fmt.Sprintf("the head is signed with the key %q: %v", h.KeyID, err)}
 	case !ed25519.Verify(key, h.Message(), h.Signature):
 		return &BreakError{v.sound, BadHead, fmt.Sprintf("the signature of the head, at %d, is not right", h.Number)}
 	case h.Number > v.sound:

@@ -29,9 +29,10 @@ type ChainConfig struct {
 	Chain ChainReader
 	Keys  []ed25519.PublicKey
 	// Handovers between keys: they lead to others, and say what an old one cannot
-	// have sealed.
-	Handovers []vault.Handover
-	Known     []KnownHead // ends of the chain that were kept elsewhere: it must go on from each
+	// have sealed. Those beside the chain count as far as Keys and Handovers do not
+	// say otherwise.
+	Handovers, Beside []vault.Handover
+	Known             []KnownHead // ends of the chain that were kept elsewhere: it must go on from each
 	// Found is called for each fault, Gone for each file that the log of deletions
 	// accounts for, and Progress now and then with the number that was reached;
 	// nil: not called.
@@ -51,7 +52,8 @@ type ChainSummary struct {
 // not go on; faults are reported to Found.
 func VerifyChain(ctx context.Context, cfg ChainConfig) (ChainSummary, error) {
 	w := &walk{ctx: ctx, cfg: cfg, last: Link{SHA256: NoPrevious}, known: make(map[int64][]KnownHead)}
-	w.cfg.Keys = extend(w.cfg.Keys, w.cfg.Handovers)
+	w.trust = newTrust(w.cfg.Keys, w.cfg.Handovers, w.cfg.Beside)
+	w.cfg.Keys = w.trust.keys
 	if w.cfg.Found == nil {
 		w.cfg.Found = func(Finding) {}
 	}
@@ -69,6 +71,7 @@ func VerifyChain(ctx context.Context, cfg ChainConfig) (ChainSummary, error) {
 type walk struct {
 	ctx   context.Context //nolint:containedctx // of the one call that it lives for
 	cfg   ChainConfig
+	trust *trust
 	known map[int64][]KnownHead // by number, those that were not reached yet
 	last  Link
 	sum   ChainSummary
@@ -84,7 +87,11 @@ func (w *walk) run() error {
 	if err != nil {
 		return err
 	}
+	for _, said := range w.trust.forks {
+		w.find("the hand-overs of keys", "%s", said)
+	}
 	w.signedHeads(&head)
+	w.handovers()
 	reached := w.last
 	for {
 		page, err := w.cfg.Chain.Manifests(w.ctx, w.last.Number, 200)
@@ -129,13 +136,34 @@ func (w *walk) signedHeads(head *Head) {
 	case !head.signedBy(w.cfg.Keys):
 		w.find("the end of the chain", "its signature by the key %s does not fit: manifest %d was not the last at %s",
 			printable(head.KeyID), head.Number, head.At.Format(time.RFC3339))
+	default:
+		w.retired("the end of the chain", head)
 	}
 	for _, k := range w.cfg.Known {
 		if !k.Head.signedBy(w.cfg.Keys) {
 			w.find(k.Where, "its signature is not one of this server's, or it was changed")
 			continue
 		}
+		w.retired(k.Where, &k.Head)
 		w.known[k.Head.Number] = append(w.known[k.Head.Number], k)
+	}
+}
+
+// retired names an end that a key has signed after it was handed over.
+func (w *walk) retired(where string, h *Head) {
+	if said := w.trust.overdrawn(h.KeyID, "signed the end at", h.Link()); said != "" {
+		w.find(where, "%s", said)
+	}
+}
+
+// handovers makes known ends of the hand-overs: each says where the chain was.
+func (w *walk) handovers() {
+	for _, h := range w.trust.line {
+		if h.Number > 0 {
+			w.known[h.Number] = append(w.known[h.Number], KnownHead{
+				Where: "the hand-over of the key " + vault.KeyID(h.Old), Head: Head{Number: h.Number, SHA256: h.SHA256, At: h.At},
+			})
+		}
 	}
 }
 
@@ -212,7 +240,7 @@ func (w *walk) manifest(where string, e *Entry) (*Manifest, error) {
 	}
 	switch {
 	case signed:
-		if said := overdrawn(w.cfg.Keys, w.cfg.Handovers, m.KeyID, Link{e.Number, sum}); said != "" {
+		if said := w.trust.overdrawn(m.KeyID, "sealed", Link{e.Number, sum}); said != "" {
 			w.find(where, "%s", said)
 		}
 	case sig == nil:

@@ -174,3 +174,30 @@ func ReadHead(path string) (KnownHead, error) {
 	}
 	return KnownHead{filepath.Base(path), h}, nil
 }
+
+// GoesOn returns an error that names the first known end that the chain does not go
+// on from, and says what to do about it. It looks at the rows only, not at signatures
+// and files as VerifyChain does.
+func GoesOn(ctx context.Context, chain ChainReader, known []KnownHead) error {
+	head, err := chain.ManifestHead(ctx)
+	if err != nil {
+		return err
+	}
+	for _, k := range known {
+		if k.Head.Number < 1 {
+			return fmt.Errorf("%s is damaged: see xacam evidence verify --all, and move it away when it is clear why", k.Where)
+		}
+		if k.Head.Number > head.Number {
+			return fmt.Errorf("%s says that manifest %d was sealed, but the chain ends with %d: an old state of the database was put back, or its end was cut off; "+
+				"see xacam evidence verify --all, and move the file away if that was meant", k.Where, k.Head.Number, head.Number)
+		}
+		page, err := chain.Manifests(ctx, k.Head.Number-1, 1)
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 || page[0].Number != k.Head.Number || page[0].SHA256 != k.Head.SHA256 {
+			return fmt.Errorf("%s says that manifest %d was %s, but the chain has another in its place: see xacam evidence verify --all", k.Where, k.Head.Number, k.Head.SHA256)
+		}
+	}
+	return nil
+}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/xacam/xacam/events/vault"
 )
@@ -74,47 +73,4 @@ func ParseTrust(text []byte) ([]ed25519.PublicKey, []vault.Handover, error) {
 	}
 	keys, err := ParseKeys(text)
 	return keys, nil, err
-}
-
-// extend returns keys and those that they lead to, over hand-overs in both
-// directions: the old key has named the new one, and the new one says that it
-// came from the old.
-func extend(keys []ed25519.PublicKey, handovers []vault.Handover) []ed25519.PublicKey {
-	out := slices.Clone(keys)
-	has := func(k ed25519.PublicKey) bool {
-		return slices.ContainsFunc(out, func(o ed25519.PublicKey) bool { return o.Equal(k) })
-	}
-	for grown := true; grown; {
-		grown = false
-		for i := range handovers {
-			h := &handovers[i]
-			if !h.Valid() || has(h.Old) == has(h.New) {
-				continue
-			}
-			if has(h.Old) {
-				out = append(out, h.New)
-			} else {
-				out = append(out, h.Old)
-			}
-			grown = true
-		}
-	}
-	return out
-}
-
-// overdrawn says what is wrong with a package that a key has sealed after it was
-// handed over; "" for nothing. It looks at hand-overs between keys that are
-// trusted only.
-func overdrawn(keys []ed25519.PublicKey, handovers []vault.Handover, keyID string, l Link) string {
-	for i := range handovers {
-		h := &handovers[i]
-		switch {
-		case vault.KeyID(h.Old) != keyID || !h.Valid() || keyOf(keys, vault.KeyID(h.New)) == nil || keyOf(keys, keyID) == nil:
-		case l.Number > h.Number:
-			return fmt.Sprintf("the key %s was handed over after manifest %d, so it cannot have sealed %d", keyID, h.Number, l.Number)
-		case l.Number == h.Number && l.SHA256 != h.SHA256:
-			return fmt.Sprintf("the key %s was handed over after manifest %d, which was another one (%s)", keyID, h.Number, h.SHA256)
-		}
-	}
-	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -21,11 +22,12 @@ func (s *seals) rotate(t *testing.T) vault.Handover {
 	if e := s.chain.entries(); len(e) > 0 {
 		last = e[len(e)-1].Head.Link()
 	}
-	h, err := vault.Rotate(filepath.Join(s.dir, "keys"), vault.Handover{At: day, Number: last.Number, SHA256: last.SHA256, By: "Lan", Reason: "định kỳ"},
+	h, err := vault.Rotate(filepath.Join(s.dir, "keys"), vault.Handover{At: s.clock, Number: last.Number, SHA256: last.SHA256, By: "Lan", Reason: "định kỳ"},
 		func(vault.Handover) error { return nil })
 	require.NoError(t, err)
 	s.vault, err = vault.Open(filepath.Join(s.dir, "keys"))
 	require.NoError(t, err)
+	s.clock = s.clock.Add(time.Minute)
 	return h
 }
 
@@ -95,9 +97,11 @@ func TestRetiredKeySealsNoMore(t *testing.T) {
 	writeFile(t, path, b)
 	r, err = evidence.Verify(t.Context(), path, []ed25519.PublicKey{h.New}, h)
 	require.NoError(t, err)
-	require.Len(t, r.Findings, 1)
-	assert.Equal(t, "manifest.sig", r.Findings[0].File)
-	assert.Contains(t, r.Findings[0].Problem, "was handed over after manifest 1, so it cannot have sealed 2")
+	require.Len(t, r.Findings, 2)
+	assert.Equal(t, "export.json", r.Findings[0].File)
+	assert.Contains(t, r.Findings[0].Problem, "so it cannot have signed at 2026-11-23T15:16:05Z")
+	assert.Equal(t, "manifest.sig", r.Findings[1].File)
+	assert.Contains(t, r.Findings[1].Problem, "was handed over after manifest 1, so it cannot have sealed 2")
 	// In the place of the last one.
 	s2 := newSeals(t)
 	s2.vault = stolen

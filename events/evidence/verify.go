@@ -60,7 +60,8 @@ func ParseKeys(text []byte) ([]ed25519.PublicKey, error) {
 // it can only use the one in the package, see Report.Trusted. An error says
 // that there is nothing to verify; faults of a package are findings.
 // Over hand-overs, given or in the package, keys lead to others of the same
-// server.
+// server; given ones outrank those in the package. Whoever has stolen a key can
+// sign a hand-over to one of his own: only the newest key tells that.
 func Verify(ctx context.Context, path string, keys []ed25519.PublicKey, handovers ...vault.Handover) (*Report, error) {
 	b, err := openBundle(path)
 	if err != nil {
@@ -74,18 +75,23 @@ func Verify(ctx context.Context, path string, keys []ed25519.PublicKey, handover
 type verifier struct {
 	b         *bundle
 	keys      []ed25519.PublicKey
-	handovers []vault.Handover
+	handovers []vault.Handover // that the package brings
+	trust     *trust
 	report    *Report
 	accepted  map[string]bool // names that are accounted for
 }
 
 func verifyBundle(ctx context.Context, b *bundle, keys []ed25519.PublicKey, handovers []vault.Handover) (*Report, error) {
-	v := &verifier{b: b, keys: keys, handovers: slices.Clone(handovers), report: &Report{Trusted: len(keys) > 0, Findings: b.findings}, accepted: make(map[string]bool)}
+	v := &verifier{b: b, keys: keys, report: &Report{Trusted: len(keys) > 0, Findings: b.findings}, accepted: make(map[string]bool)}
 	if !v.report.Trusted {
 		v.insideKeys()
 	}
 	v.insideHandovers()
-	v.keys = extend(v.keys, v.handovers)
+	v.trust = newTrust(v.keys, handovers, v.handovers)
+	v.keys = v.trust.keys
+	for _, said := range v.trust.forks {
+		v.find(keysName, "%s", said)
+	}
 	v.exportDocument()
 	v.manifestDocument()
 	if err := v.files(ctx); err != nil {
@@ -123,7 +129,7 @@ func (v *verifier) insideHandovers() {
 	if err == nil {
 		var inside []vault.Handover
 		if _, inside, err = ParseKeychain(text); err == nil {
-			v.handovers = append(v.handovers, inside...)
+			v.handovers = inside
 		}
 	}
 	if err != nil {
@@ -195,6 +201,9 @@ func (v *verifier) exportDocument() {
 		v.find(exportSignatureName, "changed: it does not fit, so this file or export.json was changed")
 	default:
 		v.report.Export = x
+		if said := v.trust.late(x.KeyID, x.ExportedAt); said != "" {
+			v.find(exportName, "%s", said)
+		}
 	}
 }
 
@@ -232,7 +241,7 @@ func (v *verifier) manifestDocument() {
 	switch {
 	case !ok2:
 	case key != nil && verifySignature(key, text, sig):
-		if said := overdrawn(v.keys, v.handovers, m.KeyID, Link{m.Number, v.report.SHA256}); said != "" {
+		if said := v.trust.overdrawn(m.KeyID, "sealed", Link{m.Number, v.report.SHA256}); said != "" {
 			v.find(signatureName, "%s", said)
 		}
 	case x != nil && x.Manifest.SHA256 != v.report.SHA256:

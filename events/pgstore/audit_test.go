@@ -36,7 +36,7 @@ func openSigned(tb testing.TB) (*pgstore.Store, string, *vault.Vault) {
 func verify(tb testing.TB, s *pgstore.Store, v *vault.Vault) (sound int64, err error) {
 	tb.Helper()
 	require.NoError(tb, s.AuditChain(tb.Context(), func(entries iter.Seq2[audit.Entry, error], head audit.Head) error {
-		sound, err = audit.Verify(entries, head, v.Known)
+		sound, err = audit.Verify(entries, head, v.Signing)
 		return nil
 	}))
 	return sound, err

@@ -32,17 +32,22 @@ type Handover struct {
 	New    ed25519.PublicKey `json:"new"`
 	Number int64             `json:"last_number"` // of the last package that the old key sealed; 0 for none
 	SHA256 string            `json:"last_sha256"` // of its manifest
-	By     string            `json:"by"`
-	Reason string            `json:"reason"`
-	OldSig []byte            `json:"old_signature"` // Ed25519 of Message
-	NewSig []byte            `json:"new_signature"`
+	// Where the audit chain was: whoever has stolen the old key cannot write it anew
+	// up to there.
+	AuditNumber int64  `json:"audit_number"` // of its last entry; 0 for none
+	AuditSHA256 string `json:"audit_sha256"`
+
+	By     string `json:"by"`
+	Reason string `json:"reason"`
+	OldSig []byte `json:"old_signature"` // Ed25519 of Message
+	NewSig []byte `json:"new_signature"`
 }
 
 // Message returns what is signed. Its first line keeps it apart from everything
 // else that the keys sign.
 func (h *Handover) Message() []byte {
-	return fmt.Appendf(nil, "xacam key hand-over v1\n%x\n%x\n%s\n%d\n%s\n%q\n%q\n",
-		[]byte(h.Old), []byte(h.New), h.At.UTC().Format("2006-01-02T15:04:05.000Z"), h.Number, h.SHA256, h.By, h.Reason)
+	return fmt.Appendf(nil, "xacam key hand-over v1\n%x\n%x\n%s\n%d\n%s\n%d\n%s\n%q\n%q\n",
+		[]byte(h.Old), []byte(h.New), h.At.UTC().Format("2006-01-02T15:04:05.000Z"), h.Number, h.SHA256, h.AuditNumber, h.AuditSHA256, h.By, h.Reason)
 }
 
 // Valid reports whether both keys have signed it.
@@ -52,6 +57,11 @@ func (h *Handover) Valid() bool {
 	}
 	m := h.Message()
 	return ed25519.Verify(h.Old, m, h.OldSig) && ed25519.Verify(h.New, m, h.NewSig)
+}
+
+// Retired says why the old key must not have signed what is the newest.
+func (h *Handover) Retired() error {
+	return fmt.Errorf("it was handed over to %s at %s, so this is older than that, or whoever has stolen it wrote it", KeyID(h.New), h.At.UTC().Format(time.RFC3339))
 }
 
 // parseHandover reads one that both keys have signed.

@@ -15,8 +15,8 @@ import (
 const nextFile = signingFile + ".next"
 
 // Rotate puts a new key that signs in the place of the one of before, in a folder
-// that nobody else uses meanwhile. Of h, At, Number, SHA256, By and Reason are
-// given. record is called with the hand-over, which both keys have signed, before
+// that nobody else uses meanwhile. Of h, At, By, Reason and where both
+// chains end are given. record is called with the hand-over, which both keys have signed, before
 // anything changes; when it fails nothing does. After a crash the folder has the
 // old key, and another Rotate goes on with the same new one, or it has the new.
 func Rotate(dir string, h Handover, record func(Handover) error) (Handover, error) {

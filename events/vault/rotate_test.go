@@ -14,7 +14,7 @@ import (
 )
 
 func someHandover() Handover {
-	return Handover{At: time.Date(2026, 11, 28, 8, 0, 0, 123_456_789, time.UTC), Number: 7, SHA256: strings.Repeat("0a", 32), By: "Lan", Reason: "định kỳ\n"}
+	return Handover{At: time.Date(2026, 11, 28, 8, 0, 0, 123_456_789, time.UTC), Number: 7, SHA256: strings.Repeat("0a", 32), AuditNumber: 9, AuditSHA256: strings.Repeat("0b", 32), By: "Lan", Reason: "định kỳ\n"}
 }
 
 func TestRotate(t *testing.T) {
@@ -33,6 +33,13 @@ func TestRotate(t *testing.T) {
 	assert.Equal(t, h.New, second.Public())
 	assert.Equal(t, h.Old, first.Public())
 	assert.Equal(t, []Handover{h}, second.Handovers())
+	_, err = second.Signing(KeyID(first.Public()))
+	require.ErrorContains(t, err, "it was handed over to "+KeyID(h.New))
+	_, err = second.Signing("x")
+	require.ErrorContains(t, err, "it is not known")
+	key, err := second.Signing(KeyID(h.New))
+	require.NoError(t, err)
+	assert.Equal(t, h.New, key)
 	_, known := second.Known(KeyID(first.Public()))
 	assert.True(t, known, "what it signed before is still verified")
 	plain, err := second.Open(sealed, "x")
@@ -135,6 +142,7 @@ func TestForgedHandover(t *testing.T) {
 	for name, change := range map[string]func(*Handover){
 		"old": func(h *Handover) { h.Old = other.Public() }, "new": func(h *Handover) { h.New = other.Public() },
 		"number": func(h *Handover) { h.Number++ }, "hash": func(h *Handover) { h.SHA256 = strings.Repeat("1", 64) },
+		"audit number": func(h *Handover) { h.AuditNumber++ }, "audit hash": func(h *Handover) { h.AuditSHA256 = strings.Repeat("1", 64) },
 		"by": func(h *Handover) { h.By += "x" }, "reason": func(h *Handover) { h.Reason = "" }, "time": func(h *Handover) { h.At = h.At.Add(time.Second) },
 		"signature": func(h *Handover) { h.OldSig, h.NewSig = h.NewSig, h.OldSig }, "short": func(h *Handover) { h.New = h.New[:5] },
 		"itself": func(h *Handover) { h.Old = h.New }, "format": func(h *Handover) { h.Format = "" },

@@ -43,7 +43,7 @@ type Vault struct {
 // one would make what it sealed unreadable for ever. So is a public key whose
 // secret one is missing.
 func Open(dir string) (*Vault, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeFolder(dir); err != nil {
 		return nil, fmt.Errorf("open the key folder: %w", err)
 	}
 	sealing, err := loadOrMake(filepath.Join(dir, sealingFile), newSealing, parseSealing)
@@ -189,6 +189,23 @@ func (v *Vault) Known(keyID string) (ed25519.PublicKey, bool) {
 	return k, ok
 }
 
+// Signing returns the key that signs, by its ID. Of another one the error says what
+// became of it.
+func (v *Vault) Signing(keyID string) (ed25519.PublicKey, error) {
+	if keyID == v.id {
+		return v.Public(), nil
+	}
+	for i := range v.handovers {
+		if h := &v.handovers[i]; KeyID(h.Old) == keyID {
+			return nil, h.Retired()
+		}
+	}
+	if _, known := v.known[keyID]; known {
+		return nil, fmt.Errorf("it signed before %s, and has not handed over", v.id)
+	}
+	return nil, errors.New("it is not known")
+}
+
 // KeyID is the first 16 hex digits of the SHA-256 of the 32 bytes of the key.
 func KeyID(k ed25519.PublicKey) string {
 	sum := sha256.Sum256(k)
@@ -287,7 +304,8 @@ func loadOrMake[K any](path string, produce func() ([]byte, error), parse func([
 	return key, nil
 }
 
-// writeKey writes a file whole or not at all, and syncs it.
+// writeKey writes a file whole or not at all, and syncs it. It belongs to the owner
+// of its folder.
 func writeKey(path string, text []byte, mode fs.FileMode) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
@@ -299,7 +317,7 @@ func writeKey(path string, text []byte, mode fs.FileMode) (err error) {
 		}
 	}()
 	_, werr := f.Write(text)
-	if err := errors.Join(werr, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(werr, f.Chmod(mode), LeaveToOwner(f), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
