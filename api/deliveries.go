@@ -66,6 +66,7 @@ func (s *Server) deliveriesJSON(list []outbox.DeliveryInfo) []deliveryJSON {
 type attemptJSON struct {
 	ID         int64              `json:"id"`
 	Endpoint   string             `json:"endpoint"`
+	Former     bool               `json:"former"`
 	Kind       outbox.AttemptKind `json:"kind"`
 	MessageID  string             `json:"message_id"`
 	Sequence   *int64             `json:"sequence"`
@@ -82,7 +83,7 @@ type attemptJSON struct {
 func (s *Server) attemptJSON(a *outbox.Attempt) attemptJSON {
 	r := &a.Result
 	out := attemptJSON{
-		ID: a.ID, Endpoint: a.Endpoint, Kind: a.Kind, MessageID: a.MessageID, Number: a.Number, Started: s.timeJSON(r.Started),
+		ID: a.ID, Endpoint: a.Endpoint, Former: a.Former, Kind: a.Kind, MessageID: a.MessageID, Number: a.Number, Started: s.timeJSON(r.Started),
 		Millis: r.Took.Milliseconds(), Status: r.Status, Outcome: r.Outcome, Excerpt: r.Excerpt,
 	}
 	if a.Sequence != 0 {

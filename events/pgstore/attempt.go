@@ -129,7 +129,7 @@ func (s *Store) LogAttempt(ctx context.Context, a outbox.Attempt, act outbox.Act
 }
 
 func (s *Store) attempt(ctx context.Context, q querier, id int64) (*outbox.Attempt, error) {
-	rows, err := q.Query(ctx, "SELECT * FROM attempt WHERE id = @id", pgx.StrictNamedArgs{"id": id})
+	rows, err := q.Query(ctx, selectAttempt+" WHERE a.id = @id", pgx.StrictNamedArgs{"id": id})
 	if err != nil {
 		return nil, err
 	}
@@ -156,9 +156,15 @@ type attemptRow struct {
 	Error        string
 	Excerpt      string
 	RetryAfter   *int64
+	Former       bool
 }
 
-// Attempts returns one page of the log, newest first. An EventID that is no
+// selectAttempt reads the log, which outlives the endpoints that it speaks of.
+const selectAttempt = `SELECT a.*, NOT EXISTS (
+	SELECT FROM endpoint e WHERE e.name = a.endpoint AND e.deleted_at IS NULL AND e.log_after < a.id) AS former FROM attempt a`
+
+// Attempts returns one page of the log, newest first, also of endpoints that
+// were deleted since. An EventID that is no
 // UUID matches nothing.
 func (s *Store) Attempts(ctx context.Context, f outbox.AttemptFilter) ([]outbox.Attempt, error) {
 	const attempted = "list attempts"
@@ -189,7 +195,7 @@ func (s *Store) Attempts(ctx context.Context, f outbox.AttemptFilter) ([]outbox.
 		}
 		add(true, "a.message_id = ANY(@names)", "names", names)
 	}
-	sql := "SELECT * FROM attempt a"
+	sql := selectAttempt
 	if len(where) > 0 {
 		sql += " WHERE " + strings.Join(where, " AND ")
 	}
@@ -226,7 +232,7 @@ func (s *Store) messageNames(ctx context.Context, event [16]byte) ([]string, err
 
 func (r *attemptRow) attempt() outbox.Attempt {
 	a := outbox.Attempt{
-		ID: r.ID, Endpoint: r.Endpoint, Kind: r.Kind, MessageID: r.MessageID, Number: r.Number,
+		ID: r.ID, Endpoint: r.Endpoint, Former: r.Former, Kind: r.Kind, MessageID: r.MessageID, Number: r.Number,
 		Result: outbox.Result{
 			Outcome: r.Outcome, Status: r.Status, Excerpt: r.Excerpt, Started: r.StartedAt.UTC(),
 			Took: time.Duration(r.Milliseconds) * time.Millisecond,

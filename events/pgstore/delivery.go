@@ -107,14 +107,18 @@ func (s *Store) EventDeliveries(ctx context.Context, id string) ([]outbox.Delive
 // DeliveryCounts returns how many deliveries of an endpoint are pending, parked
 // and dead.
 func (s *Store) DeliveryCounts(ctx context.Context, endpoint string) (map[outbox.DeliveryState]int64, error) {
-	attempted := "count the deliveries of " + endpoint
-	rows, err := s.pool.Query(ctx, `
+	counts, err := deliveryCounts(ctx, s.pool, endpoint)
+	return counts, classify("count the deliveries of "+endpoint, err)
+}
+
+func deliveryCounts(ctx context.Context, q querier, endpoint string) (map[outbox.DeliveryState]int64, error) {
+	rows, err := q.Query(ctx, `
 		SELECT 'pending', count(*) FROM delivery WHERE endpoint = @endpoint AND state = 'pending'
 		UNION ALL SELECT 'parked', count(*) FROM delivery WHERE endpoint = @endpoint AND state = 'parked'
 		UNION ALL SELECT 'dead', count(*) FROM delivery WHERE endpoint = @endpoint AND state = 'dead'`,
 		pgx.StrictNamedArgs{"endpoint": endpoint})
 	if err != nil {
-		return nil, classify(attempted, err)
+		return nil, err
 	}
 	counts := make(map[outbox.DeliveryState]int64)
 	var state outbox.DeliveryState
@@ -123,7 +127,7 @@ func (s *Store) DeliveryCounts(ctx context.Context, endpoint string) (map[outbox
 		counts[state] = n
 		return nil
 	})
-	return counts, classify(attempted, err)
+	return counts, err
 }
 
 // Pruned says how many rows PruneDeliveries deleted.

@@ -1,9 +1,11 @@
 -- +goose Up
 
 -- An endpoint that is deleted is gone for everybody at once. Its row stays until
--- its deliveries and attempts, of which there may be millions, are gone as well:
--- they go in small transactions, and nothing waits for them.
+-- its deliveries, of which there may be millions, are gone as well: they go in
+-- small transactions, and nothing waits for them. Its attempts stay in the log: a
+-- later endpoint of the name has those behind log_after.
 ALTER TABLE endpoint ADD COLUMN deleted_at timestamptz,
+    ADD COLUMN log_after bigint NOT NULL DEFAULT 0,
     ADD CONSTRAINT endpoint_deleted_takes_nothing CHECK (deleted_at IS NULL OR NOT enabled);
 
 -- idempotency remembers for a day what became of every request that had an
@@ -22,4 +24,4 @@ ALTER TABLE audit ADD CONSTRAINT audit_idempotency_key_key UNIQUE (idempotency_k
 DELETE FROM idempotency WHERE answer IS NULL;
 ALTER TABLE idempotency ALTER COLUMN answer SET NOT NULL;
 DELETE FROM endpoint WHERE deleted_at IS NOT NULL;
-ALTER TABLE endpoint DROP COLUMN deleted_at;
+ALTER TABLE endpoint DROP COLUMN deleted_at, DROP COLUMN log_after;
