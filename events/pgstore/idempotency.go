@@ -144,6 +144,7 @@ func conclude(ctx context.Context, tx pgx.Tx, r *request, answer any) error {
 
 // forgetRequests deletes what is older than a day.
 func (s *Store) forgetRequests(ctx context.Context) error {
-	_, err := s.pool.Exec(ctx, "DELETE FROM idempotency WHERE at < clock_timestamp() - interval '1 day'")
+	_, err := s.pool.Exec(ctx, `DELETE FROM idempotency WHERE key = ANY (ARRAY(
+		SELECT key FROM idempotency WHERE at < clock_timestamp() - interval '1 day' FOR UPDATE SKIP LOCKED))`)
 	return err
 }

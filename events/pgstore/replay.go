@@ -305,7 +305,7 @@ func exampleOf(endpoint string, c *candidate, change *said) outbox.DeliveryInfo 
 }
 
 // requeue writes deliveries in the replay lane; messages that are stored stay
-// as they are.
+// as they are, also for who prunes them.
 func requeue(ctx context.Context, tx pgx.Tx, endpoint string, now time.Time, changes []said) error {
 	var sequences []int64
 	var ids, steps, bodies []string
@@ -328,6 +328,7 @@ func requeue(ctx context.Context, tx pgx.Tx, endpoint string, now time.Time, cha
 		return nil
 	}
 	b := &pgx.Batch{}
+	b.Queue("SELECT FROM outbox_message WHERE sequence = ANY (@sequences) ORDER BY sequence FOR KEY SHARE", pgx.StrictNamedArgs{"sequences": sequences})
 	b.Queue(`
 		INSERT INTO outbox_message (sequence, id, event_id, step, occurred_at, created_at, event)
 		SELECT sequence, id, event_id, step, occurred_at, @at, event::jsonb
