@@ -12,7 +12,10 @@ ALTER TABLE endpoint ADD COLUMN deleted_at timestamptz,
 -- Idempotency-Key, whatever it was about. The answer is missing while something
 -- is done that takes longer than a transaction may. The audit chain, which once
 -- remembered keys for itself, only notes them.
-ALTER TABLE idempotency ALTER COLUMN answer DROP NOT NULL;
+ALTER TABLE idempotency ALTER COLUMN answer DROP NOT NULL,
+    ADD COLUMN claim uuid,     -- of who does it; null when nobody does
+    ADD COLUMN progress jsonb; -- how far it is, of what is done in parts
+
 ALTER TABLE audit DROP CONSTRAINT audit_idempotency_key_key;
 
 -- +goose Down
@@ -22,6 +25,6 @@ UPDATE audit a SET idempotency_key = NULL
 ALTER TABLE audit ENABLE TRIGGER append_only;
 ALTER TABLE audit ADD CONSTRAINT audit_idempotency_key_key UNIQUE (idempotency_key);
 DELETE FROM idempotency WHERE answer IS NULL;
-ALTER TABLE idempotency ALTER COLUMN answer SET NOT NULL;
+ALTER TABLE idempotency ALTER COLUMN answer SET NOT NULL, DROP COLUMN claim, DROP COLUMN progress;
 DELETE FROM endpoint WHERE deleted_at IS NOT NULL;
 ALTER TABLE endpoint DROP COLUMN deleted_at, DROP COLUMN log_after;
