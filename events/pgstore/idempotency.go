@@ -40,6 +40,9 @@ func (r *request) words() string { return fmt.Sprintf("%s of %s by %s", r.action
 // whatHash stands between the words and the hash.
 const whatHash = " #"
 
+// whatUnknown is a request of a version that kept less of it.
+const whatUnknown = "unknown"
+
 // once does what is asked for in one transaction, which do gets. When that was
 // done within the last day by a request with the same key, do is not called: the
 // answer is the one of then and repeated is true. Of several at a time one is
@@ -146,6 +149,10 @@ func claim(ctx context.Context, tx pgx.Tx, r *request, answer any) (c claimed, d
 		return c, false, err
 	}
 	switch {
+	case was == whatUnknown:
+		return c, false, &events.ConflictError{
+			Reason: "the key was used before the server was updated, and for what is not known any more; see whether this was done, and if not, ask with a new key",
+		}
 	case was != what:
 		words, _, _ := strings.Cut(was, whatHash)
 		return c, false, &events.FieldError{

@@ -16,6 +16,21 @@ ALTER TABLE idempotency ALTER COLUMN answer DROP NOT NULL,
     ADD COLUMN claim uuid,     -- of who does it; null when nobody does
     ADD COLUMN progress jsonb; -- how far it is, of what is done in parts
 
+-- What a request of before was about cannot be told from what was kept of it: its
+-- key is refused. What people did to events is in the audit chain with all that
+-- makes the name of a request, see request.what: the JSON of who, what, to what
+-- and how, as Go writes it.
+UPDATE idempotency SET what = 'unknown';
+INSERT INTO idempotency (key, what, at, answer)
+SELECT idempotency_key, action || ' of ' || subject || ' by ' || actor || ' #' || encode(sha256(convert_to(
+        '[' || replace(replace(replace(to_json(actor)::text, '<', '\u003c'), '>', '\u003e'), '&', '\u0026')
+        || ',"' || action || '","' || subject || '",'
+        || substr(detail_text, length('{"request":') + 1, strpos(detail_text, ',"sequence":') - length('{"request":') - 1) || ']', 'UTF8')), 'hex'),
+    at, jsonb_build_object('Number', number, 'Sequence', detail -> 'sequence')
+FROM audit
+WHERE idempotency_key IS NOT NULL AND at > clock_timestamp() - interval '1 day'
+    AND action LIKE 'event.%' AND detail_text LIKE '{"request":{%},"sequence":%'
+ON CONFLICT DO NOTHING; -- a key that was used for two requests stays refused
 ALTER TABLE audit DROP CONSTRAINT audit_idempotency_key_key;
 
 -- +goose Down
