@@ -40,11 +40,11 @@ func halfDone(t *testing.T, s *pgstore.Store, dsn string, r outbox.Replay, act o
 	return cancel, func() { require.NoError(t, tx.Rollback(context.WithoutCancel(t.Context()))) }, result
 }
 
-// openReplayed has 4500 deliveries to ioc that were given up.
+// openReplayed has 4600 deliveries to ioc that were given up.
 func openReplayed(t *testing.T) (*pgstore.Store, string) {
 	t.Helper()
 	s, dsn := openSealed(t)
-	seed(t, dsn, 4500)
+	seed(t, dsn, 4600)
 	addEndpoint(t, s, outboxtest.Endpoint("ioc"))
 	_, err := s.Replay(t.Context(), "ioc", outbox.Replay{From: day.AddDate(-2, 0, 0)}, by)
 	require.NoError(t, err)
@@ -78,12 +78,12 @@ func TestHalfAReplayGoesOn(t *testing.T) {
 	for range 2 {
 		res, err := s.Replay(t.Context(), "ioc", r, act)
 		require.NoError(t, err)
-		assert.Equal(t, int64(4500), res.Count)
+		assert.Equal(t, int64(4600), res.Count)
 		assert.False(t, res.More)
 	}
-	assert.Equal(t, []string{"1 2000", "2 2000", "3 500"}, query(t, dsn, replayParts))
+	assert.Equal(t, []string{"1 2000", "2 2000", "3 600"}, query(t, dsn, replayParts))
 	assert.Equal(t, "2000", tally(t, dsn, "delivery WHERE state = 'delivered'"), "not again")
-	assert.Equal(t, "2500", tally(t, dsn, "delivery WHERE state = 'pending'"))
+	assert.Equal(t, "2600", tally(t, dsn, "delivery WHERE state = 'pending'"))
 }
 
 // TestSlowReplayIsFenced: a replay that was thought dead does nothing more once
@@ -114,7 +114,29 @@ func TestSlowReplayIsFenced(t *testing.T) {
 	delivered := tally(t, dsn, "delivery WHERE state = 'delivered'")
 	res, err := s.Replay(t.Context(), "ioc", r, act)
 	require.NoError(t, err)
-	assert.Equal(t, int64(4500), res.Count)
+	assert.Equal(t, int64(4600), res.Count)
 	assert.Equal(t, delivered, tally(t, dsn, "delivery WHERE state = 'delivered'"), "not again")
-	assert.Equal(t, []string{"1 2000", "2 2000", "3 500"}, query(t, dsn, replayParts))
+	assert.Equal(t, []string{"1 2000", "2 2000", "3 600"}, query(t, dsn, replayParts))
+}
+
+// TestReplayWhoseEndFails: when the answer cannot be kept, neither is the last
+// part, and the repeat answers for all of it.
+func TestReplayWhoseEndFails(t *testing.T) {
+	t.Parallel()
+	s, dsn := openReplayed(t)
+	r, act := outbox.Replay{State: outbox.StateDead}, outbox.Act{By: "Lan", Key: "all"}
+	require.NoError(t, exec(t, dsn, `
+		CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no room'; END $$;
+		CREATE TRIGGER fail BEFORE UPDATE ON idempotency FOR EACH ROW WHEN (new.answer IS NOT NULL) EXECUTE FUNCTION fail()`))
+	_, err := s.Replay(t.Context(), "ioc", r, act)
+	require.ErrorContains(t, err, "no room")
+	require.NoError(t, exec(t, dsn, "DROP TRIGGER fail ON idempotency"))
+	deliverPending(t, dsn)
+	for range 2 {
+		res, err := s.Replay(t.Context(), "ioc", r, act)
+		require.NoError(t, err)
+		assert.Equal(t, int64(4600), res.Count)
+	}
+	assert.Equal(t, []string{"1 2000", "2 2000", "3 600"}, query(t, dsn, replayParts))
+	assert.Equal(t, "4000", tally(t, dsn, "delivery WHERE state = 'delivered'"))
 }
