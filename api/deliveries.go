@@ -26,8 +26,8 @@ type DeliveryStore interface {
 	Attempts(ctx context.Context, f outbox.AttemptFilter) ([]outbox.Attempt, error)
 	// BeginTest returns an endpoint to be tested, or the attempt of the same request
 	// before, and LogAttempt remembers what was sent.
-	BeginTest(ctx context.Context, endpoint string, act outbox.Act) (e outbox.Endpoint, before *outbox.Attempt, err error)
-	LogAttempt(ctx context.Context, a outbox.Attempt, act outbox.Act) (outbox.Attempt, error)
+	BeginTest(ctx context.Context, endpoint string, act outbox.Act) (outbox.Test, error)
+	LogAttempt(ctx context.Context, a outbox.Attempt, t outbox.Test) (outbox.Attempt, error)
 	Replay(ctx context.Context, endpoint string, r outbox.Replay, act outbox.Act) (outbox.ReplayResult, error)
 }
 
@@ -66,6 +66,7 @@ func (s *Server) deliveriesJSON(list []outbox.DeliveryInfo) []deliveryJSON {
 type attemptJSON struct {
 	ID         int64              `json:"id"`
 	Endpoint   string             `json:"endpoint"`
+	Former     bool               `json:"former"`
 	Kind       outbox.AttemptKind `json:"kind"`
 	MessageID  string             `json:"message_id"`
 	Sequence   *int64             `json:"sequence"`
@@ -82,7 +83,7 @@ type attemptJSON struct {
 func (s *Server) attemptJSON(a *outbox.Attempt) attemptJSON {
 	r := &a.Result
 	out := attemptJSON{
-		ID: a.ID, Endpoint: a.Endpoint, Kind: a.Kind, MessageID: a.MessageID, Number: a.Number, Started: s.timeJSON(r.Started),
+		ID: a.ID, Endpoint: a.Endpoint, Former: a.Former, Kind: a.Kind, MessageID: a.MessageID, Number: a.Number, Started: s.timeJSON(r.Started),
 		Millis: r.Took.Milliseconds(), Status: r.Status, Outcome: r.Outcome, Excerpt: r.Excerpt,
 	}
 	if a.Sequence != 0 {
@@ -287,13 +288,14 @@ func (s *Server) testEndpoint(c *gin.Context) {
 		if wrong != nil {
 			return nil, wrong
 		}
-		e, before, err := s.cfg.Deliveries.BeginTest(ctx, c.Param("name"), act)
+		test, err := s.cfg.Deliveries.BeginTest(ctx, c.Param("name"), act)
 		if err != nil {
 			return nil, err
 		}
-		if before != nil {
-			return s.attemptJSON(before), nil
+		if test.Before != nil {
+			return s.attemptJSON(test.Before), nil
 		}
+		e := test.Endpoint
 		id := fmt.Sprintf("test-%s-%d", e.Name, s.cfg.Now().UnixMicro())
 		a := outbox.Attempt{Endpoint: e.Name, Kind: outbox.KindTest, MessageID: id, Number: 1, Result: s.cfg.TestEndpoint(ctx, e, id)}
 		if a.Result.Started.IsZero() {
@@ -302,7 +304,7 @@ func (s *Server) testEndpoint(c *gin.Context) {
 		// Also when the client has gone: what was sent stays known.
 		logging, stop := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.RequestTimeout)
 		defer stop()
-		if a, err = s.cfg.Deliveries.LogAttempt(logging, a, act); err != nil {
+		if a, err = s.cfg.Deliveries.LogAttempt(logging, a, test); err != nil {
 			return nil, err
 		}
 		s.cfg.Log.InfoContext(ctx, "an endpoint was tested", "endpoint", e.Name, "by", in.By, "status", a.Result.Status)

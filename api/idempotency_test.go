@@ -102,4 +102,7 @@ func TestRetries(t *testing.T) {
 		assert.Equal(t, http.StatusUnprocessableEntity, a.StatusCode)
 		assert.Contains(t, text, "1 to 200")
 	}
+	log := p.ok("GET", pathAttempts+"?endpoint=ioc", "")["items"].([]any) //nolint:forcetypeassert // the contract says so
+	require.Len(t, log, 1, "the log outlives the endpoint")
+	assert.Equal(t, true, log[0].(map[string]any)["former"]) //nolint:forcetypeassert // the contract says so
 }

@@ -137,16 +137,13 @@ func (d *database) Attempts(ctx context.Context, f outbox.AttemptFilter) ([]outb
 }
 
 // BeginTest implements api.DeliveryStore.
-func (d *database) BeginTest(ctx context.Context, endpoint string, act outbox.Act) (e outbox.Endpoint, before *outbox.Attempt, err error) {
-	if err := d.gate(); err != nil {
-		return e, nil, err
-	}
-	return d.store.BeginTest(ctx, endpoint, act)
+func (d *database) BeginTest(ctx context.Context, endpoint string, act outbox.Act) (outbox.Test, error) {
+	return gated(d, func(s *pgstore.Store) (outbox.Test, error) { return s.BeginTest(ctx, endpoint, act) })
 }
 
 // LogAttempt implements api.DeliveryStore.
-func (d *database) LogAttempt(ctx context.Context, a outbox.Attempt, act outbox.Act) (outbox.Attempt, error) {
-	return gated(d, func(s *pgstore.Store) (outbox.Attempt, error) { return s.LogAttempt(ctx, a, act) })
+func (d *database) LogAttempt(ctx context.Context, a outbox.Attempt, t outbox.Test) (outbox.Attempt, error) {
+	return gated(d, func(s *pgstore.Store) (outbox.Attempt, error) { return s.LogAttempt(ctx, a, t) })
 }
 
 // Replay implements api.DeliveryStore.

@@ -137,9 +137,11 @@ func TestDelivery(t *testing.T) {
 	within(t, 10*time.Second, "deliveries after a restart", func() bool { return ids()[len(ids())-1] == after.ID+"-raised" })
 	t.Logf("after a restart: %s", time.Since(began).Round(time.Millisecond))
 
-	// What a deleted endpoint leaves is removed without being asked for.
+	// What a deleted endpoint leaves is removed without being asked for, but for the
+	// log of what was sent to it.
 	require.NoError(t, s.db.DeleteEndpoint(t.Context(), "tinh", outbox.Act{By: "Lan"}))
-	within(t, 15*time.Second, "the removal", func() bool { return rows(t, db, "endpoint")+rows(t, db, "delivery")+rows(t, db, "attempt") == 0 })
+	within(t, 15*time.Second, "the removal", func() bool { return rows(t, db, "endpoint")+rows(t, db, "delivery") == 0 })
+	assert.Positive(t, rows(t, db, "attempt"))
 }
 
 // rows counts those of a table.

@@ -17,6 +17,17 @@ type Act struct {
 	Version int
 }
 
+// Test is a test of an endpoint that somebody asked for.
+type Test struct {
+	Endpoint Endpoint
+	// Before, when not nil, is what was sent for the same request before; nothing may
+	// be sent again.
+	Before *Attempt
+	// Key and Claim make what is sent the answer to the request; "" for one without
+	// a key.
+	Key, Claim string
+}
+
 // IssuedSecret is a secret as it is shown, once, to who asked for it.
 type IssuedSecret struct {
 	Secret

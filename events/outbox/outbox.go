@@ -86,6 +86,7 @@ const (
 type Attempt struct {
 	ID        int64 // given by the store
 	Endpoint  string
+	Former    bool // the endpoint was deleted since; there may be another one of its name
 	Kind      AttemptKind
 	MessageID string
 	Sequence  int64 // 0 for tests and heartbeats

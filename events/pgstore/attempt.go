@@ -85,31 +85,33 @@ func queueAttempts(b *pgx.Batch, attempts []outbox.Attempt) {
 // so the audit chain has no entry of it.
 const testAction = "endpoint.test"
 
-// BeginTest returns an endpoint that is to be tested. When the request was
-// answered before, before is the attempt of then, and nothing may be sent. While
-// another one with its key is on the way, an error wraps events.ErrConflict. What
-// was sent is to be given to LogAttempt with the same act; without that the key
-// is free again after some minutes.
-func (s *Store) BeginTest(ctx context.Context, name string, act outbox.Act) (e outbox.Endpoint, before *outbox.Attempt, err error) {
+// BeginTest returns an endpoint that is to be tested, see outbox.Test. While
+// another request with its key is on the way, an error wraps events.ErrConflict.
+// What was sent is to be given to LogAttempt; without that the key is free again
+// after some minutes.
+func (s *Store) BeginTest(ctx context.Context, name string, act outbox.Act) (t outbox.Test, err error) {
 	attempted := "test endpoint " + name
-	if e, err = s.endpoint(ctx, s.pool, name); err != nil {
-		return e, nil, classify(attempted, err)
+	if t.Endpoint, err = s.endpoint(ctx, s.pool, name); err != nil {
+		return t, classify(attempted, err)
 	}
 	var done int64
 	var repeated bool
 	err = s.transact(ctx, func(tx pgx.Tx) error {
-		repeated, err = claim(ctx, tx, requestOf(testAction, name, act, nil), &done)
+		var c claimed
+		c, repeated, err = claim(ctx, tx, requestOf(testAction, name, act, nil), &done)
+		t.Key, t.Claim = c.key, c.claim
 		return err
 	})
 	if err == nil && repeated {
-		before, err = s.attempt(ctx, s.pool, done)
+		t.Before, err = s.attempt(ctx, s.pool, done)
 	}
-	return e, before, classify(attempted, err)
+	return t, classify(attempted, err)
 }
 
 // LogAttempt adds one attempt that belongs to no settlement, such as a test, and
-// returns it with its number. It is the answer to the request of act.
-func (s *Store) LogAttempt(ctx context.Context, a outbox.Attempt, act outbox.Act) (logged outbox.Attempt, err error) {
+// returns it with its number. It is the answer to the request for the test,
+// unless that took so long that another one with its key was begun.
+func (s *Store) LogAttempt(ctx context.Context, a outbox.Attempt, t outbox.Test) (logged outbox.Attempt, err error) {
 	err = s.transact(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
 		queueAttempts(b, []outbox.Attempt{a})
@@ -123,13 +125,17 @@ func (s *Store) LogAttempt(ctx context.Context, a outbox.Attempt, act outbox.Act
 			return err
 		}
 		logged = *found
-		return conclude(ctx, tx, requestOf(testAction, a.Endpoint, act, nil), id)
+		c := claimed{key: t.Key, claim: t.Claim}
+		if err := c.conclude(ctx, tx, id); err != errClaimLost { //nolint:errorlint // the very one
+			return err
+		}
+		return nil
 	})
 	return logged, classify("log an attempt", err)
 }
 
 func (s *Store) attempt(ctx context.Context, q querier, id int64) (*outbox.Attempt, error) {
-	rows, err := q.Query(ctx, "SELECT * FROM attempt WHERE id = @id", pgx.StrictNamedArgs{"id": id})
+	rows, err := q.Query(ctx, selectAttempt+" WHERE a.id = @id", pgx.StrictNamedArgs{"id": id})
 	if err != nil {
 		return nil, err
 	}
@@ -156,9 +162,15 @@ type attemptRow struct {
 	Error        string
 	Excerpt      string
 	RetryAfter   *int64
+	Former       bool
 }
 
-// Attempts returns one page of the log, newest first. An EventID that is no
+// selectAttempt reads the log, which outlives the endpoints that it speaks of.
+const selectAttempt = `SELECT a.*, NOT EXISTS (
+	SELECT FROM endpoint e WHERE e.name = a.endpoint AND e.deleted_at IS NULL AND e.log_after < a.id) AS former FROM attempt a`
+
+// Attempts returns one page of the log, newest first, also of endpoints that
+// were deleted since. An EventID that is no
 // UUID matches nothing.
 func (s *Store) Attempts(ctx context.Context, f outbox.AttemptFilter) ([]outbox.Attempt, error) {
 	const attempted = "list attempts"
@@ -189,7 +201,7 @@ func (s *Store) Attempts(ctx context.Context, f outbox.AttemptFilter) ([]outbox.
 		}
 		add(true, "a.message_id = ANY(@names)", "names", names)
 	}
-	sql := "SELECT * FROM attempt a"
+	sql := selectAttempt
 	if len(where) > 0 {
 		sql += " WHERE " + strings.Join(where, " AND ")
 	}
@@ -226,7 +238,7 @@ func (s *Store) messageNames(ctx context.Context, event [16]byte) ([]string, err
 
 func (r *attemptRow) attempt() outbox.Attempt {
 	a := outbox.Attempt{
-		ID: r.ID, Endpoint: r.Endpoint, Kind: r.Kind, MessageID: r.MessageID, Number: r.Number,
+		ID: r.ID, Endpoint: r.Endpoint, Former: r.Former, Kind: r.Kind, MessageID: r.MessageID, Number: r.Number,
 		Result: outbox.Result{
 			Outcome: r.Outcome, Status: r.Status, Excerpt: r.Excerpt, Started: r.StartedAt.UTC(),
 			Took: time.Duration(r.Milliseconds) * time.Millisecond,

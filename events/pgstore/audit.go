@@ -22,7 +22,8 @@ import (
 //  2. manifest_head  (Seal)
 //  3. audit_head     (lockAudit, lockSubject, appendAudit)
 //  4. event_sequence (lockSubject, lockAndLook)
-//  5. rows of event, case_hold, endpoint, delivery, feed_key …
+//  5. rows of event, case_hold, endpoint, feed_key …
+//  6. outbox_message, and after it delivery, each by sequence
 //
 // What comes later may be left out, but never be taken before. Only what people
 // do takes audit_head, and it does so before event_sequence: so a commit, which

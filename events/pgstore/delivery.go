@@ -107,14 +107,18 @@ func (s *Store) EventDeliveries(ctx context.Context, id string) ([]outbox.Delive
 // DeliveryCounts returns how many deliveries of an endpoint are pending, parked
 // and dead.
 func (s *Store) DeliveryCounts(ctx context.Context, endpoint string) (map[outbox.DeliveryState]int64, error) {
-	attempted := "count the deliveries of " + endpoint
-	rows, err := s.pool.Query(ctx, `
+	counts, err := deliveryCounts(ctx, s.pool, endpoint)
+	return counts, classify("count the deliveries of "+endpoint, err)
+}
+
+func deliveryCounts(ctx context.Context, q querier, endpoint string) (map[outbox.DeliveryState]int64, error) {
+	rows, err := q.Query(ctx, `
 		SELECT 'pending', count(*) FROM delivery WHERE endpoint = @endpoint AND state = 'pending'
 		UNION ALL SELECT 'parked', count(*) FROM delivery WHERE endpoint = @endpoint AND state = 'parked'
 		UNION ALL SELECT 'dead', count(*) FROM delivery WHERE endpoint = @endpoint AND state = 'dead'`,
 		pgx.StrictNamedArgs{"endpoint": endpoint})
 	if err != nil {
-		return nil, classify(attempted, err)
+		return nil, err
 	}
 	counts := make(map[outbox.DeliveryState]int64)
 	var state outbox.DeliveryState
@@ -123,7 +127,7 @@ func (s *Store) DeliveryCounts(ctx context.Context, endpoint string) (map[outbox
 		counts[state] = n
 		return nil
 	})
-	return counts, classify(attempted, err)
+	return counts, err
 }
 
 // Pruned says how many rows PruneDeliveries deleted.
@@ -134,31 +138,59 @@ const pruneBatch = 1000
 
 // PruneDeliveries deletes what was said before a moment and waits nowhere any
 // more, with its deliveries, and attempts that began before it. It works in
-// small transactions, so that it holds up nobody, and may have deleted some when
-// it returns an error. What it deleted can still be replayed: messages are made
-// again from events.
+// small transactions and waits for nobody: what others are at is left for the
+// next time. It may have deleted some when it returns an error. What it deleted
+// can still be replayed: messages are made again from events.
 func (s *Store) PruneDeliveries(ctx context.Context, before time.Time) (p Pruned, err error) {
 	const attempted = "prune deliveries"
-	for _, step := range []struct {
-		sql string
-		n   *int64
-	}{
-		{`DELETE FROM outbox_message WHERE sequence = ANY (ARRAY(
-			SELECT m.sequence FROM outbox_message m WHERE m.created_at < @before AND NOT EXISTS (
-				SELECT FROM delivery d WHERE d.sequence = m.sequence AND (d.settled_at IS NULL OR d.settled_at >= @before))
-			LIMIT @limit))`, &p.Messages},
-		{`DELETE FROM attempt WHERE id = ANY (ARRAY(SELECT id FROM attempt WHERE started_at < @before LIMIT @limit))`, &p.Attempts},
-	} {
-		for {
-			tag, err := s.pool.Exec(ctx, step.sql, pgx.StrictNamedArgs{"before": before, "limit": pruneBatch})
-			if err != nil {
-				return p, classify(attempted, err)
-			}
-			*step.n += tag.RowsAffected()
-			if tag.RowsAffected() < pruneBatch {
-				break
-			}
+	for {
+		seen, deleted, err := s.pruneMessages(ctx, before)
+		if p.Messages += deleted; err != nil {
+			return p, classify(attempted, err)
+		}
+		if seen < pruneBatch || deleted == 0 {
+			break
+		}
+	}
+	for {
+		tag, err := s.pool.Exec(ctx, `DELETE FROM attempt WHERE id = ANY (ARRAY(
+			SELECT id FROM attempt WHERE started_at < @before LIMIT @limit FOR UPDATE SKIP LOCKED))`,
+			pgx.StrictNamedArgs{"before": before, "limit": pruneBatch})
+		if err != nil {
+			return p, classify(attempted, err)
+		}
+		if p.Attempts += tag.RowsAffected(); tag.RowsAffected() < pruneBatch {
+			break
 		}
 	}
 	return p, classify(attempted, s.forgetRequests(ctx))
+}
+
+// pruneMessages deletes one batch, of as many as it has seen. A replay takes
+// messages before their deliveries, see requeue: those that are locked here stay
+// as the second statement finds them, and where a replay was faster, they are not
+// locked, or their deliveries wait again.
+func (s *Store) pruneMessages(ctx context.Context, before time.Time) (seen int, deleted int64, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+			SELECT m.sequence FROM outbox_message m WHERE m.created_at < @before AND NOT EXISTS (
+				SELECT FROM delivery d WHERE d.sequence = m.sequence AND (d.settled_at IS NULL OR d.settled_at >= @before))
+			LIMIT @limit FOR UPDATE OF m SKIP LOCKED`, pgx.StrictNamedArgs{"before": before, "limit": pruneBatch})
+		if err != nil {
+			return err
+		}
+		batch, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+		if seen = len(batch); err != nil || seen == 0 {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `
+			WITH locked AS MATERIALIZED (SELECT endpoint, sequence FROM delivery WHERE sequence = ANY (@batch) FOR UPDATE SKIP LOCKED)
+			DELETE FROM outbox_message m WHERE m.sequence = ANY (@batch) AND NOT EXISTS (
+				SELECT FROM delivery d WHERE d.sequence = m.sequence AND (d.settled_at IS NULL OR d.settled_at >= @before
+					OR (d.endpoint, d.sequence) NOT IN (SELECT endpoint, sequence FROM locked)))`,
+			pgx.StrictNamedArgs{"before": before, "batch": batch})
+		deleted = tag.RowsAffected()
+		return err
+	})
+	return seen, deleted, err
 }

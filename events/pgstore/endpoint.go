@@ -214,7 +214,7 @@ func (s *Store) ReplaceEndpoints(ctx context.Context, list []outbox.Endpoint, pr
 			return err
 		}
 		for _, name := range deleted {
-			if err := s.auditIn(ctx, tx, change{act: act, action: "endpoint.delete", endpoint: name}); err != nil {
+			if err := s.auditDeleted(ctx, tx, name, act); err != nil {
 				return err
 			}
 		}
@@ -309,7 +309,8 @@ func settings(e *outbox.Endpoint) map[string]string {
 }
 
 // writeEndpoint stores an endpoint. The epochs of a new one begin at its time, so
-// that nobody who still delivers to an older one of the name has one of them.
+// that nobody who still delivers to an older one of the name has one of them, and
+// its log behind that of the older one.
 func (s *Store) writeEndpoint(ctx context.Context, tx pgx.Tx, e *outbox.Endpoint) error {
 	spec := endpointSpec{
 		URL: e.URL, Format: e.Format, Filter: filterJSON(e.Filter), Signing: e.Signing, AllowCIDRs: e.AllowCIDRs, CA: e.CA,
@@ -324,8 +325,9 @@ func (s *Store) writeEndpoint(ctx context.Context, tx pgx.Tx, e *outbox.Endpoint
 		return &refusedError{err.Error()}
 	}
 	_, err = tx.Exec(ctx, `
-		INSERT INTO endpoint (name, spec, version, enabled, disabled_why, lease_epoch)
-		VALUES (@name, @spec::jsonb, 1, @enabled, CASE WHEN @enabled THEN '' ELSE 'admin' END, extract(epoch FROM clock_timestamp()) * 1000000)
+		INSERT INTO endpoint (name, spec, version, enabled, disabled_why, lease_epoch, log_after)
+		VALUES (@name, @spec::jsonb, 1, @enabled, CASE WHEN @enabled THEN '' ELSE 'admin' END, extract(epoch FROM clock_timestamp()) * 1000000,
+			coalesce((SELECT max(id) FROM attempt), 0))
 		ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, enabled = excluded.enabled, version = endpoint.version + 1, updated_at = now(),
 			retry_at = NULL, disabled_why = CASE WHEN excluded.enabled OR endpoint.enabled THEN excluded.disabled_why ELSE endpoint.disabled_why END`,
 		pgx.StrictNamedArgs{"name": e.Name, "spec": string(text), "enabled": e.Enabled})

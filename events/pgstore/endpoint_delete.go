@@ -14,12 +14,12 @@ import (
 )
 
 // DeleteEndpoint makes an endpoint vanish for everybody at once, with its
-// secrets and what waits for it. Its deliveries and the log of its attempts take
-// room until SweepEndpoints has been there; until then no endpoint of that name
-// can be made.
+// secrets and what waits for it; how much that is says the entry in the audit
+// chain. Its deliveries take room until SweepEndpoints has been there; until then
+// no endpoint of that name can be made. The log of its attempts stays until
+// PruneDeliveries finds it old.
 func (s *Store) DeleteEndpoint(ctx context.Context, name string, act outbox.Act) error {
-	const action = "endpoint.delete"
-	return classify("delete endpoint "+name, s.actOnEndpoint(ctx, requestOf(action, name, act, nil), func(tx pgx.Tx) error {
+	return classify("delete endpoint "+name, s.actOnEndpoint(ctx, requestOf(deleteAction, name, act, nil), func(tx pgx.Tx) error {
 		deleted, err := markDeleted(ctx, tx, "name = @name AND (@version::int = 0 OR version = @version::int)",
 			pgx.StrictNamedArgs{"name": name, "version": act.Version})
 		if err != nil {
@@ -28,9 +28,24 @@ func (s *Store) DeleteEndpoint(ctx context.Context, name string, act outbox.Act)
 		if len(deleted) == 0 {
 			return missingOrOther(ctx, tx, name)
 		}
-		return errors.Join(s.auditIn(ctx, tx, change{act: act, action: action, endpoint: name}), notifyEndpoints(ctx, tx))
+		return errors.Join(s.auditDeleted(ctx, tx, name, act), notifyEndpoints(ctx, tx))
 	}))
 }
+
+// auditDeleted remembers what a deletion gave up: deliveries that waited, and
+// dead letters that cannot be replayed to it any more.
+func (s *Store) auditDeleted(ctx context.Context, tx pgx.Tx, name string, act outbox.Act) error {
+	n, err := deliveryCounts(ctx, tx, name)
+	if err != nil {
+		return err
+	}
+	detail := map[string]any{"gave_up": map[string]int64{
+		"pending": n[outbox.StatePending], "parked": n[outbox.StateParked], "dead": n[outbox.StateDead],
+	}}
+	return s.auditIn(ctx, tx, change{act: act, action: deleteAction, endpoint: name, detail: detail})
+}
+
+const deleteAction = "endpoint.delete"
 
 // markDeleted takes endpoints out of use and returns their names, sorted. A
 // commit does not wait for it, nor it for a commit: of one that goes on beside
@@ -71,8 +86,8 @@ func missingOrOther(ctx context.Context, tx pgx.Tx, name string) error {
 const sweepBatch = 1000
 
 // SweepEndpoints deletes what is left of deleted endpoints, in small
-// transactions that no commit waits for, and returns how many deliveries and
-// attempts that were. It goes on where it, or another process, was interrupted.
+// transactions that no commit waits for, and returns how many deliveries that
+// were. It goes on where it, or another process, was interrupted.
 // Call it at start and after an endpoint was deleted.
 func (s *Store) SweepEndpoints(ctx context.Context) (int64, error) {
 	n, err := s.sweep(ctx, "true", pgx.StrictNamedArgs{})
@@ -90,11 +105,9 @@ func (s *Store) sweep(ctx context.Context, where string, args pgx.StrictNamedArg
 		return 0, err
 	}
 	for _, name := range names {
-		for _, sql := range []string{sweepDeliveries, sweepAttempts} {
-			n, err := s.sweepRows(ctx, sql, name)
-			if total += n; err != nil {
-				return total, err
-			}
+		n, err := s.sweepDeliveries(ctx, name)
+		if total += n; err != nil {
+			return total, err
 		}
 		// What a commit beside the deletion still queued goes with the row.
 		if _, err := s.pool.Exec(ctx, "DELETE FROM endpoint WHERE name = @name AND deleted_at IS NOT NULL", pgx.StrictNamedArgs{"name": name}); err != nil {
@@ -104,31 +117,21 @@ func (s *Store) sweep(ctx context.Context, where string, args pgx.StrictNamedArg
 	return total, nil
 }
 
-// Both look in every statement whether the endpoint is a deleted one: another
-// process may have ended the deletion, and a new endpoint may have the name.
-// They go on behind the last number, so that they do not read again and again
-// over what they deleted, and lock deliveries in the order of their numbers, as a
-// replay does that has begun before.
-const (
-	sweepDeliveries = `
-		WITH batch AS MATERIALIZED (
-			SELECT sequence AS n FROM delivery WHERE endpoint = @name AND sequence > @after
-				AND EXISTS (SELECT FROM endpoint WHERE name = @name AND deleted_at IS NOT NULL)
-			ORDER BY sequence LIMIT @limit FOR UPDATE
-		), gone AS (DELETE FROM delivery WHERE endpoint = @name AND sequence = ANY (ARRAY(SELECT n FROM batch)))
-		SELECT count(*), coalesce(max(n), 0) FROM batch`
-	sweepAttempts = `
-		WITH batch AS MATERIALIZED (
-			SELECT id AS n FROM attempt WHERE endpoint = @name AND id > @after
-				AND EXISTS (SELECT FROM endpoint WHERE name = @name AND deleted_at IS NOT NULL)
-			ORDER BY id LIMIT @limit
-		), gone AS (DELETE FROM attempt WHERE id = ANY (ARRAY(SELECT n FROM batch)))
-		SELECT count(*), coalesce(max(n), 0) FROM batch`
-)
-
-func (s *Store) sweepRows(ctx context.Context, sql, name string) (total int64, err error) {
+// sweepDeliveries looks in every statement whether the endpoint is a deleted
+// one: another process may have ended the deletion, and a new endpoint may have
+// the name. It goes on behind the last number, so that it does not read again and
+// again over what it deleted, and locks in the order of the numbers, as a replay
+// does that has begun before.
+func (s *Store) sweepDeliveries(ctx context.Context, name string) (total int64, err error) {
 	for n, after := int64(sweepBatch), int64(0); n == sweepBatch; {
-		err = s.pool.QueryRow(ctx, sql, pgx.StrictNamedArgs{"name": name, "after": after, "limit": sweepBatch}).Scan(&n, &after)
+		err = s.pool.QueryRow(ctx, `
+			WITH batch AS MATERIALIZED (
+				SELECT sequence AS n FROM delivery WHERE endpoint = @name AND sequence > @after
+					AND EXISTS (SELECT FROM endpoint WHERE name = @name AND deleted_at IS NOT NULL)
+				ORDER BY sequence LIMIT @limit FOR UPDATE
+			), gone AS (DELETE FROM delivery WHERE endpoint = @name AND sequence = ANY (ARRAY(SELECT n FROM batch)))
+			SELECT count(*), coalesce(max(n), 0) FROM batch`,
+			pgx.StrictNamedArgs{"name": name, "after": after, "limit": sweepBatch}).Scan(&n, &after)
 		if err != nil {
 			return total, err
 		}

@@ -136,11 +136,73 @@ func TestDeletionGoesOn(t *testing.T) {
 
 	n, err = s.SweepEndpoints(ctx)
 	require.NoError(t, err)
-	assert.Equal(t, int64(1500+rows), n, "the rest, and the attempts")
-	for _, table := range []string{"endpoint", "delivery", "attempt"} {
+	assert.Equal(t, int64(1500), n, "the rest")
+	for _, table := range []string{"endpoint", "delivery"} {
 		assert.Equal(t, "0", tally(t, dsn, table), table)
 	}
 	addEndpoint(t, s, outboxtest.Endpoint("ioc"))
+}
+
+// TestLogOutlivesEndpoints: what was sent to an endpoint that was deleted is
+// found until it is old, and is told from what its successor got.
+func TestLogOutlivesEndpoints(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s, dsn := openSealed(t)
+	for _, name := range []string{"ioc", "other", "pruned"} {
+		addEndpoint(t, s, outboxtest.Endpoint(name))
+	}
+	fillEndpoint(t, dsn, "ioc", 10)
+	require.NoError(t, exec(t, dsn, `
+		UPDATE delivery SET state = 'dead', settled_at = now() WHERE sequence > 7;
+		UPDATE delivery SET state = 'parked', next_at = now() WHERE sequence = 1`))
+	former := func(endpoint string) (out []bool) {
+		list, err := s.Attempts(ctx, outbox.AttemptFilter{Endpoint: endpoint, Limit: 100})
+		require.NoError(t, err)
+		for _, a := range list {
+			out = append(out, a.Former)
+		}
+		return out
+	}
+	test := outbox.Attempt{
+		Endpoint: "other", Kind: outbox.KindTest, MessageID: "test-1", Number: 1,
+		Result: outbox.Result{Outcome: outbox.Delivered, Status: 204, Started: outboxtest.At(1)},
+	}
+	logged, err := s.LogAttempt(ctx, test, outbox.Test{})
+	require.NoError(t, err)
+	assert.False(t, logged.Former)
+	assert.NotContains(t, former("ioc"), true)
+
+	require.NoError(t, s.DeleteEndpoint(ctx, "ioc", by))
+	assert.Equal(t, []string{`{"gave_up":{"dead":3,"parked":1,"pending":6}}`}, query(t, dsn, "SELECT detail_text FROM audit WHERE action = 'endpoint.delete'"))
+	assert.Len(t, former("ioc"), 10)
+	assert.NotContains(t, former("ioc"), false)
+	_, err = s.SweepEndpoints(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, "0", tally(t, dsn, "delivery"))
+	assert.Len(t, former("ioc"), 10)
+	assert.Equal(t, []bool{false}, former("other"))
+	of, err := s.Attempts(ctx, outbox.AttemptFilter{MessageID: "m7", Limit: 10})
+	require.NoError(t, err)
+	assert.Len(t, of, 1, "without a name")
+
+	addEndpoint(t, s, outboxtest.Endpoint("ioc"))
+	assert.NotContains(t, former("ioc"), false)
+	test.Endpoint, test.Result.Started = "ioc", time.Now().Add(-time.Hour) // the clock of another server
+	_, err = s.LogAttempt(ctx, test, outbox.Test{})
+	require.NoError(t, err)
+	list := former("ioc")
+	require.Len(t, list, 11)
+	assert.False(t, list[0], "the successor's")
+	assert.NotContains(t, list[1:], false)
+
+	_, _, err = s.ReplaceEndpoints(ctx, nil, true, by)
+	require.NoError(t, err)
+	assert.Equal(t, "4", tally(t, dsn, "audit WHERE action = 'endpoint.delete' AND detail ? 'gave_up'"))
+	pruned, err := s.PruneDeliveries(ctx, time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	assert.Equal(t, int64(12), pruned.Attempts, "only age ends it")
+	assert.Empty(t, former("ioc"))
 }
 
 // TestDeletionStallsNoCommit deletes an endpoint with 200,000 deliveries: the
@@ -182,7 +244,7 @@ func TestDeletionStallsNoCommit(t *testing.T) { //nolint:paralleltest // it comp
 	assert.Equal(t, "0", tally(t, dsn, "delivery WHERE endpoint = 'big'"))
 }
 
-// BenchmarkSweep tells what the deletion of one delivery and its attempt costs.
+// BenchmarkSweep tells what the deletion of one delivery costs.
 func BenchmarkSweep(b *testing.B) {
 	s, dsn := openSealed(b)
 	const rows = 20_000

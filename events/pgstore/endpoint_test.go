@@ -303,7 +303,7 @@ func TestPruneDeliveries(t *testing.T) {
 	a, b := outboxtest.Raised(1, events.SeverityLow), outboxtest.Raised(2, events.SeverityLow)
 	require.NoError(t, s.Commit(ctx, changes(a, b)))
 	settleAll(t, s)
-	_, err := s.LogAttempt(ctx, outbox.Attempt{Endpoint: "ioc", Kind: outbox.KindTest, MessageID: "t", Result: outbox.Result{Outcome: outbox.Delivered, Started: outboxtest.At(0)}}, by)
+	_, err := s.LogAttempt(ctx, outbox.Attempt{Endpoint: "ioc", Kind: outbox.KindTest, MessageID: "t", Result: outbox.Result{Outcome: outbox.Delivered, Started: outboxtest.At(0)}}, outbox.Test{})
 	require.NoError(t, err)
 	p, err := s.PruneDeliveries(ctx, time.Now().Add(time.Hour))
 	require.NoError(t, err)

@@ -110,7 +110,12 @@ func (r *feedKeyRow) key() outbox.FeedKey {
 }
 
 func (s *Store) feedKeys(ctx context.Context, tail string, args pgx.StrictNamedArgs) ([]outbox.FeedKey, error) {
-	rows, err := s.pool.Query(ctx, "SELECT name, hash, spec, created_at, expires_at, last_used_at FROM feed_key "+tail, args)
+	return s.feedKeysAfter(ctx, "", tail, args)
+}
+
+// feedKeysAfter is feedKeys as they were before what else the statement does.
+func (s *Store) feedKeysAfter(ctx context.Context, first, tail string, args pgx.StrictNamedArgs) ([]outbox.FeedKey, error) {
+	rows, err := s.pool.Query(ctx, first+" SELECT name, hash, spec, created_at, expires_at, last_used_at FROM feed_key "+tail, args)
 	if err != nil {
 		return nil, err
 	}
@@ -132,16 +137,18 @@ func (s *Store) FeedKeys(ctx context.Context) ([]outbox.FeedKey, error) {
 // use, once a minute. An unknown one is an error that wraps events.ErrNotFound.
 func (s *Store) UseFeedKey(ctx context.Context, hash [sha256.Size]byte) (outbox.FeedKey, error) {
 	const attempted = "use a feed key"
-	found, err := s.feedKeys(ctx, "WHERE hash = @hash AND (expires_at IS NULL OR expires_at > now())", pgx.StrictNamedArgs{"hash": hash[:]})
+	found, err := s.feedKeysAfter(ctx, `
+		WITH used AS (
+			UPDATE feed_key SET last_used_at = now()
+			WHERE hash = @hash AND (expires_at IS NULL OR expires_at > now()) AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+		)`, "WHERE hash = @hash AND (expires_at IS NULL OR expires_at > now())", pgx.StrictNamedArgs{"hash": hash[:]})
 	if err != nil {
 		return outbox.FeedKey{}, classify(attempted, err)
 	}
 	if len(found) != 1 || subtle.ConstantTimeCompare(found[0].Hash[:], hash[:]) != 1 {
 		return outbox.FeedKey{}, fmt.Errorf("%s: %w", attempted, events.ErrNotFound)
 	}
-	_, err = s.pool.Exec(ctx, `UPDATE feed_key SET last_used_at = now()
-		WHERE name = @name AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')`, pgx.StrictNamedArgs{"name": found[0].Name})
-	return found[0], classify(attempted, err)
+	return found[0], nil
 }
 
 // CreateFeedKey stores a key that passed Check, says so in the audit chain, and

@@ -11,6 +11,7 @@ import (
 
 	"github.com/xacam/xacam/events"
 	"github.com/xacam/xacam/events/outbox"
+	"github.com/xacam/xacam/events/pgstore"
 )
 
 // TestFeedRebuilds reads the feed while cameras and people write, forgetting
@@ -236,4 +237,51 @@ func BenchmarkFeed(b *testing.B) {
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "pages/s")
 		})
 	}
+}
+
+// TestUseOfAKeyIsOneRoundTrip: what is written once a minute costs the other
+// requests nothing.
+func TestUseOfAKeyIsOneRoundTrip(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s, dsn := openSealed(t)
+	k := outbox.FeedKey{Name: "ioc"}
+	require.NoError(t, k.Check())
+	k.Hash, _ = outbox.HashFeedSecret(outbox.NewFeedSecret())
+	_, _, err := s.CreateFeedKey(ctx, k, by)
+	require.NoError(t, err)
+	s.Close()
+	transactions := func() int {
+		n, err := strconv.Atoi(query(t, dsn, "SELECT xact_commit::text FROM pg_stat_database WHERE datname = current_database()")[0])
+		require.NoError(t, err)
+		return n
+	}
+	const uses = 500 // much more than there is beside them
+	before := transactions()
+	one, err := pgstore.Open(ctx, dsn, pgstore.Config{MaxConns: 1})
+	require.NoError(t, err)
+	for range uses {
+		_, err := one.UseFeedKey(ctx, k.Hash)
+		require.NoError(t, err)
+	}
+	one.Close()
+	require.Eventually(t, func() bool { return transactions()-before >= uses }, 10*time.Second, 50*time.Millisecond)
+	assert.Less(t, transactions()-before, uses+uses/2)
+
+	noted := func() string { return query(t, dsn, "SELECT coalesce(last_used_at::text, '') FROM feed_key")[0] }
+	first := noted()
+	assert.NotEmpty(t, first)
+	again := openAt(t, dsn)
+	_, err = again.UseFeedKey(ctx, k.Hash)
+	require.NoError(t, err)
+	assert.Equal(t, first, noted(), "within the minute")
+	require.NoError(t, exec(t, dsn, "UPDATE feed_key SET last_used_at = now() - interval '61 seconds'"))
+	early := noted()
+	_, err = again.UseFeedKey(ctx, k.Hash)
+	require.NoError(t, err)
+	assert.NotEqual(t, early, noted())
+	require.NoError(t, exec(t, dsn, "UPDATE feed_key SET last_used_at = NULL, expires_at = now()"))
+	_, err = again.UseFeedKey(ctx, k.Hash)
+	require.ErrorIs(t, err, events.ErrNotFound)
+	assert.Empty(t, noted(), "what is refused is no use")
 }

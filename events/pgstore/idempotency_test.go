@@ -167,32 +167,49 @@ func TestTestsAreSentOnce(t *testing.T) {
 	s, dsn := openSealed(t)
 	addEndpoint(t, s, outboxtest.Endpoint("ioc"))
 	act := outbox.Act{By: "Lan", Key: "t1"}
-	e, before, err := s.BeginTest(ctx, "ioc", act)
+	test, err := s.BeginTest(ctx, "ioc", act)
 	require.NoError(t, err)
-	require.Nil(t, before)
-	assert.Len(t, e.Secrets, 1)
-	_, _, err = s.BeginTest(ctx, "ioc", act)
+	require.Nil(t, test.Before)
+	assert.Len(t, test.Endpoint.Secrets, 1)
+	_, err = s.BeginTest(ctx, "ioc", act)
 	require.ErrorIs(t, err, events.ErrConflict)
 	sent := outbox.Attempt{
 		Endpoint: "ioc", Kind: outbox.KindTest, MessageID: "test-1", Number: 1,
 		Result: outbox.Result{Outcome: outbox.Retry, Status: 503, Err: errors.New("503"), Started: outboxtest.At(1)},
 	}
-	logged, err := s.LogAttempt(ctx, sent, act)
+	logged, err := s.LogAttempt(ctx, sent, test)
 	require.NoError(t, err)
-	_, before, err = s.BeginTest(ctx, "ioc", act)
+	again, err := s.BeginTest(ctx, "ioc", act)
 	require.NoError(t, err)
-	require.NotNil(t, before)
-	assert.Equal(t, logged, *before)
-	_, _, err = s.BeginTest(ctx, "ioc", outbox.Act{By: "Minh", Key: "t1"})
+	require.NotNil(t, again.Before)
+	assert.Equal(t, logged, *again.Before)
+	_, err = s.BeginTest(ctx, "ioc", outbox.Act{By: "Minh", Key: "t1"})
 	require.ErrorContains(t, err, "Idempotency-Key")
-	_, _, err = s.BeginTest(ctx, "nobody", outbox.Act{By: "Lan"})
+	_, err = s.BeginTest(ctx, "nobody", outbox.Act{By: "Lan"})
 	require.ErrorIs(t, err, events.ErrNotFound)
 
-	// One that was cut off is free again after a while.
-	_, _, err = s.BeginTest(ctx, "ioc", outbox.Act{By: "Lan", Key: "t2"})
+	// One that does not end is free again after a while. When it ends after all, it
+	// is in the log, and the answer is that of the other one.
+	act.Key = "t2"
+	slow, err := s.BeginTest(ctx, "ioc", act)
 	require.NoError(t, err)
 	require.NoError(t, exec(t, dsn, "UPDATE idempotency SET at = at - interval '3 minutes'"))
-	_, before, err = s.BeginTest(ctx, "ioc", outbox.Act{By: "Lan", Key: "t2"})
+	_, err = s.BeginTest(ctx, "ioc", outbox.Act{By: "Minh", Key: "t2"})
+	require.ErrorContains(t, err, "was used for another request", "not even then")
+	quick, err := s.BeginTest(ctx, "ioc", act)
 	require.NoError(t, err)
-	assert.Nil(t, before)
+	assert.Nil(t, quick.Before)
+	sent.MessageID = "slow"
+	_, err = s.LogAttempt(ctx, sent, slow)
+	require.NoError(t, err)
+	_, err = s.BeginTest(ctx, "ioc", act)
+	require.ErrorIs(t, err, events.ErrConflict, "the other one is on the way still")
+	sent.MessageID = "quick"
+	_, err = s.LogAttempt(ctx, sent, quick)
+	require.NoError(t, err)
+	again, err = s.BeginTest(ctx, "ioc", act)
+	require.NoError(t, err)
+	require.NotNil(t, again.Before)
+	assert.Equal(t, "quick", again.Before.MessageID)
+	assert.Equal(t, "3", tally(t, dsn, "attempt"))
 }

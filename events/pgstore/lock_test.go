@@ -30,7 +30,8 @@ func deadlocks(tb testing.TB, dsn string) string {
 
 // TestNothingWaitsForEachOther lets everything happen at the same time that
 // takes more than one of the locks: cameras commit, people act on events and
-// endpoints, replays and deliveries go on, endpoints come and go. The database
+// endpoints, replays and deliveries go on, endpoints come and go, what is settled
+// is pruned while it is replayed. The database
 // must not find a single deadlock, and every act is in the audit chain.
 func TestNothingWaitsForEachOther(t *testing.T) {
 	t.Parallel()
@@ -140,6 +141,10 @@ func TestNothingWaitsForEachOther(t *testing.T) {
 		st, err := s.EnableEndpoint(ctx, "ioc", by)
 		return st.Changed, err
 	})
+	run("prune", 25, func(s *pgstore.Store, _ int) (bool, error) {
+		_, err := s.PruneDeliveries(ctx, time.Now().Add(time.Hour)) // also what others just settled
+		return false, err
+	})
 	run("sweep", 15, func(s *pgstore.Store, _ int) (bool, error) {
 		_, err := s.SweepEndpoints(ctx)
 		return false, err
@@ -150,6 +155,57 @@ func TestNothingWaitsForEachOther(t *testing.T) {
 	assert.Equal(t, acts.Load(), sound, "every act is in the chain")
 	s.Close()
 	other.Close() // which tells the last of the statistics
+	assert.Equal(t, "0", deadlocks(t, dsn))
+}
+
+// TestPruneLeavesWhatIsReplayed: a prune that begins while a replay of the same
+// messages is on the way neither waits for it nor takes them from it, and the two
+// do not wait for each other.
+func TestPruneLeavesWhatIsReplayed(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s, dsn := openSealed(t)
+	const n, page = 600, 500
+	seed(t, dsn, n)
+	addEndpoint(t, s, outboxtest.Endpoint("ioc"))
+	r := outbox.Replay{From: day.AddDate(-2, 0, 0)}
+	_, err := s.Replay(ctx, "ioc", r, by)
+	require.NoError(t, err)
+	require.NoError(t, exec(t, dsn, `
+		UPDATE delivery SET state = 'delivered', settled_at = now();
+		DELETE FROM delivery WHERE sequence = 10 -- a message that went to nobody`))
+	conn, err := pgx.Connect(ctx, dsn)
+	require.NoError(t, err)
+	defer conn.Close(context.WithoutCancel(ctx))
+	tx, err := conn.Begin(ctx) // something in the way of the replay, at the end of its first page, and of the prune
+	require.NoError(t, err)
+	_, err = tx.Exec(ctx, "SELECT FROM delivery WHERE sequence IN ($1, $2) FOR UPDATE", page, n)
+	require.NoError(t, err)
+	replayed, pruned := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := s.Replay(ctx, "ioc", r, by)
+		replayed <- err
+	}()
+	require.Eventually(t, func() bool {
+		return tally(t, dsn, "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") == "1"
+	}, 10*time.Second, 10*time.Millisecond)
+	var gone pgstore.Pruned
+	go func() {
+		var err error
+		gone, err = s.PruneDeliveries(ctx, time.Now().Add(time.Hour))
+		pruned <- err
+	}()
+	select {
+	case err := <-pruned:
+		require.NoError(t, err)
+		assert.Equal(t, int64(n-page-1), gone.Messages, "those that the replay has not come to are made again by it")
+	case <-time.After(3 * time.Second):
+		t.Error("the prune waits")
+	}
+	require.NoError(t, tx.Rollback(ctx))
+	require.NoError(t, <-replayed)
+	assert.Equal(t, "600", tally(t, dsn, "delivery WHERE state = 'pending'"))
+	s.Close()
 	assert.Equal(t, "0", deadlocks(t, dsn))
 }
 

@@ -86,7 +86,7 @@ func TestSettleLogsAttempts(t *testing.T) {
 	require.NoError(t, s.Settle(ctx, outbox.Settlement{Endpoint: "ioc", Epoch: epoch, Failed: []int64{1}, Attempts: []outbox.Attempt{first, beat}}))
 	test, err := s.LogAttempt(ctx, outbox.Attempt{
 		Endpoint: "ioc", Kind: outbox.KindTest, MessageID: "test-1", Number: 1, Result: outbox.Result{Outcome: outbox.Gone, Status: 410, Started: outboxtest.At(12)},
-	}, by)
+	}, outbox.Test{})
 	require.NoError(t, err)
 	assert.Equal(t, int64(3), test.ID)
 

@@ -21,97 +21,83 @@ const replayPart = 2000
 // Replay queues messages for an endpoint again, or for the first time, in the
 // replay lane and under the names they had. It works in parts, each a
 // transaction with its entry in the audit chain: after an error some may be
-// queued, and are passed over when the rest is asked for. A message that was
-// never queued for the endpoint is made from the event as it is now, with the
+// queued, and the same request with its key goes on behind them. A message that
+// was never queued for the endpoint is made from the event as it is now, with the
 // state it had, and must pass the endpoint's filter unless it was named. An error
 // wraps events.ErrNotFound when there is no such endpoint, events.ErrConflict
 // while the same request is being done, and is a *events.FieldError when r makes
 // no sense.
-func (s *Store) Replay(ctx context.Context, endpoint string, r outbox.Replay, act outbox.Act) (res outbox.ReplayResult, err error) {
+func (s *Store) Replay(ctx context.Context, endpoint string, r outbox.Replay, act outbox.Act) (outbox.ReplayResult, error) {
 	attempted := "replay to " + endpoint
 	if err := checkReplay(&r); err != nil {
-		return res, classify(attempted, err)
+		return outbox.ReplayResult{}, classify(attempted, err)
 	}
 	if r.Preview {
 		act.Key = ""
 	}
-	type count struct {
-		Count int64 `json:"count"`
-		More  bool  `json:"more,omitempty"`
-	}
-	done, repeated, err := onceInParts(ctx, s, requestOf(replayAction, endpoint, act, r), func() (count, error) {
-		res, err = s.replayAll(ctx, endpoint, &r, act)
-		return count{res.Count, res.More}, err
+	done, _, err := onceInParts(ctx, s, requestOf(replayAction, endpoint, act, r), func(tx pgx.Tx, p *replayed) (bool, error) {
+		return s.replayPart(ctx, tx, endpoint, &r, act, p)
 	})
-	if repeated {
-		res = outbox.ReplayResult{Count: done.Count, More: done.More}
-	}
-	return res, classify(attempted, err)
+	return outbox.ReplayResult{Count: done.Count, More: done.More, Examples: done.examples}, classify(attempted, err)
 }
 
 const replayAction = "endpoint.replay"
 
-// replayAll goes through the parts. Changes that come meanwhile are no part of
-// it.
-func (s *Store) replayAll(ctx context.Context, endpoint string, r *outbox.Replay, act outbox.Act) (res outbox.ReplayResult, err error) {
-	last, err := s.LastSequence(ctx)
-	if err != nil {
-		return res, err
-	}
-	for number, w := 1, (window{upTo: last}); ; number++ {
-		var part outbox.ReplayResult
-		next := w
-		err := s.transact(ctx, func(tx pgx.Tx) (err error) {
-			next = w
-			part, err = s.replayOne(ctx, tx, endpoint, r, act, &next, min(replayPart, outbox.MaxReplay-int(res.Count)), number)
-			act.Version = 0 // what was meant was there when it began
-			return err
-		})
-		if err != nil {
-			return res, err
-		}
-		w = next
-		res.Count += part.Count
-		res.Examples = append(res.Examples, part.Examples[:min(len(part.Examples), outbox.PreviewExamples-len(res.Examples))]...)
-		if !part.More {
-			return res, nil
-		}
-		if res.Count >= outbox.MaxReplay {
-			res.More = true
-			return res, nil
-		}
-	}
+// replayed is how far a replay is.
+type replayed struct {
+	Count int64 `json:"count"`
+	More  bool  `json:"more,omitempty"` // there were too many
+	Parts int   `json:"parts"`
+	// The changes that are still to be looked at. Those that come meanwhile are no
+	// part of it.
+	After int64 `json:"after"`
+	UpTo  int64 `json:"up_to"`
+
+	examples []outbox.DeliveryInfo
 }
 
-// replayOne does one part, at most room messages; More says that there may be
-// another one, behind next.
-func (s *Store) replayOne(
-	ctx context.Context, tx pgx.Tx, endpoint string, r *outbox.Replay, act outbox.Act, next *window, room, number int,
-) (outbox.ReplayResult, error) {
+// replayPart does one part and reports whether there may be another one.
+func (s *Store) replayPart(ctx context.Context, tx pgx.Tx, endpoint string, r *outbox.Replay, act outbox.Act, p *replayed) (more bool, err error) {
+	if p.Parts++; p.Parts == 1 {
+		if err := tx.QueryRow(ctx, "SELECT last FROM event_sequence").Scan(&p.UpTo); err != nil {
+			return false, err
+		}
+	} else {
+		act.Version = 0 // what was meant was there when it began
+	}
 	if !r.Preview {
 		if err := lockAudit(ctx, tx); err != nil {
-			return outbox.ReplayResult{}, err
+			return false, err
 		}
 	}
 	e, err := s.keepEndpoint(ctx, tx, endpoint, act)
 	if err != nil {
-		return outbox.ReplayResult{}, err
+		return false, err
 	}
-	res, err := s.replay(ctx, tx, &e, r, next, room)
-	if err != nil || r.Preview || res.Count == 0 {
-		return res, err
+	w := window{after: p.After, upTo: p.UpTo}
+	res, err := s.replay(ctx, tx, &e, r, &w, min(replayPart, outbox.MaxReplay-int(p.Count)))
+	if err != nil {
+		return false, err
+	}
+	p.After = w.after
+	p.Count += res.Count
+	p.examples = append(p.examples, res.Examples[:min(len(res.Examples), outbox.PreviewExamples-len(p.examples))]...)
+	p.More = res.More && p.Count >= outbox.MaxReplay
+	more = res.More && !p.More
+	if r.Preview || res.Count == 0 {
+		return more, nil
 	}
 	if _, err := tx.Exec(ctx, "SELECT pg_notify('"+deliveryChannel+"', '')"); err != nil {
-		return res, err
+		return false, err
 	}
-	detail := map[string]any{"part": number, "count": res.Count, "state": r.State, "kinds": r.Kinds, "named": len(r.Sequences)}
+	detail := map[string]any{"part": p.Parts, "count": res.Count, "state": r.State, "kinds": r.Kinds, "named": len(r.Sequences)}
 	if !r.From.IsZero() {
 		detail["from"] = r.From
 	}
 	if !r.To.IsZero() {
 		detail["to"] = r.To
 	}
-	return res, s.auditIn(ctx, tx, change{act: act, action: replayAction, endpoint: endpoint, detail: detail})
+	return more, s.auditIn(ctx, tx, change{act: act, action: replayAction, endpoint: endpoint, detail: detail})
 }
 
 func checkReplay(r *outbox.Replay) error {
@@ -305,7 +291,7 @@ func exampleOf(endpoint string, c *candidate, change *said) outbox.DeliveryInfo 
 }
 
 // requeue writes deliveries in the replay lane; messages that are stored stay
-// as they are.
+// as they are, also for who prunes them.
 func requeue(ctx context.Context, tx pgx.Tx, endpoint string, now time.Time, changes []said) error {
 	var sequences []int64
 	var ids, steps, bodies []string
@@ -328,6 +314,7 @@ func requeue(ctx context.Context, tx pgx.Tx, endpoint string, now time.Time, cha
 		return nil
 	}
 	b := &pgx.Batch{}
+	b.Queue("SELECT FROM outbox_message WHERE sequence = ANY (@sequences) ORDER BY sequence FOR KEY SHARE", pgx.StrictNamedArgs{"sequences": sequences})
 	b.Queue(`
 		INSERT INTO outbox_message (sequence, id, event_id, step, occurred_at, created_at, event)
 		SELECT sequence, id, event_id, step, occurred_at, @at, event::jsonb
