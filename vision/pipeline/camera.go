@@ -135,6 +135,9 @@ func (c *Camera) Step(ctx context.Context, f *media.Frame) error {
 		c.lastLook = at
 		c.scene.Tracks, c.scene.Ended = c.cfg.Tracker.Update(at, look.Detections)
 	}
+	if t, ok := c.cfg.Tracker.(interface{ Tentative() bool }); ok {
+		c.scene.Tentative = t.Tentative()
+	}
 	if err := c.enrich(ctx, f); err != nil {
 		return err
 	}
