@@ -68,7 +68,7 @@ func readTimeline(r io.ReaderAt, size int64, last time.Time) (timeline, error) {
 		}
 		at += long
 	}
-	if len(line) == 0 {
+	if len(line) == 0 || moof == nil {
 		return nil, errNoTimeline
 	}
 	end, shown, ok := parseFragment(moof)

@@ -11,7 +11,7 @@ import (
 
 func mp4Box(typ string, parts ...[]byte) []byte {
 	body := bytes.Join(parts, nil)
-	out := binary.BigEndian.AppendUint32(nil, uint32(8+len(body))) //nolint:gosec // small
+	out := binary.BigEndian.AppendUint32(nil, uint32(8+len(body)))
 	return append(append(out, typ...), body...)
 }
 
