@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,9 +34,15 @@ func (v *viewer) Clip(ctx context.Context, from, to string, lines []string, veil
 	go func() { // ends with the copy, which looks at ctx before each picture
 		runtime.LockOSThread()                                           // never unlocked: the thread, which is slow now, ends with this goroutine
 		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), niceness) // it is made all the same
+		r := result{err: errors.New("the copy broke off")}
+		defer func() {
+			if p := recover(); p != nil { // one bad clip must not end the server
+				r.err = fmt.Errorf("copy a clip: panic: %v\n%s", p, debug.Stack())
+			}
+			done <- r
+		}()
 		c := clipCopy{viewer: v, to: to, lines: lines, veil: veil}
-		note, err := c.run(ctx, from)
-		done <- result{note, err}
+		r.note, r.err = c.run(ctx, from)
 	}()
 	r := <-done
 	return r.note, r.err
