@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -107,8 +108,12 @@ func openMedia(data string) (*evidence.Store, error) {
 	if err := store.Expect(markFile(data)); err != nil {
 		return nil, err
 	}
-	if err := store.Mounted(); err != nil {
+	err = store.Mounted()
+	if errors.Is(err, evidence.ErrNotMounted) {
 		return nil, fmt.Errorf("%w; mount it and try again. If the disk was replaced for good, xacam fsck --new-disk takes the folder as it is", err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return store, nil
 }

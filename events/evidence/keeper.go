@@ -273,14 +273,14 @@ func (k *Keeper) remove(ctx context.Context, r Removal) error {
 // Delete removes a file of the media folder, and its folder when that is empty
 // then. A file that is not there is fine.
 func (s *Store) Delete(rel string) error {
-	if err := s.Mounted(); err != nil {
-		return fmt.Errorf("delete media: %w", err)
-	}
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
 		return fmt.Errorf("delete media: %w", err)
 	}
 	defer root.Close()
+	if err := s.bears(root); err != nil {
+		return fmt.Errorf("delete media: %w", err)
+	}
 	name := filepath.FromSlash(rel)
 	if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete media: %w", err)

@@ -67,27 +67,49 @@ func (s *Store) Expect(file string) error {
 	return nil
 }
 
-// Mounted returns ErrNotMounted while the folder does not bear its mark.
+// Mounted returns ErrNotMounted while the folder does not bear its mark, and
+// another error that wraps events.ErrUnavailable while that cannot be said.
 func (s *Store) Mounted() error {
 	if s.mark == nil {
 		return nil
 	}
-	mark, err := readMark(filepath.Join(s.dir, markName))
+	return s.judge(readMark(filepath.Join(s.dir, markName)))
+}
+
+// bears is Mounted for an open folder, which stays the one it is when a disk is
+// mounted over it.
+func (s *Store) bears(root *os.Root) error {
+	if s.mark == nil {
+		return nil
+	}
+	b, err := root.ReadFile(markName)
+	return s.judge(checkMark(b, err, markName))
+}
+
+func (s *Store) judge(mark []byte, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: %s has no file %s", ErrNotMounted, s.dir, markName)
-	case err != nil:
+	case errors.Is(err, errBadMark):
 		return fmt.Errorf("%w: %w", ErrNotMounted, err)
+	case err != nil: // no files left to open, a broken disk, no rights: it may well be mounted
+		return fmt.Errorf("read the mark of the media folder: %w: %w", events.ErrUnavailable, err)
 	case !bytes.Equal(mark, s.mark):
 		return fmt.Errorf("%w: %s bears the mark of another folder", ErrNotMounted, s.dir)
 	}
 	return nil
 }
 
+var errBadMark = errors.New("it is damaged")
+
 func readMark(path string) ([]byte, error) {
 	b, err := os.ReadFile(path)
+	return checkMark(b, err, path)
+}
+
+func checkMark(b []byte, err error, path string) ([]byte, error) {
 	if err == nil && !validMark.Match(b) {
-		err = fmt.Errorf("%s is damaged", path)
+		err = fmt.Errorf("%s: %w", path, errBadMark)
 	}
 	return b, err
 }

@@ -1,6 +1,7 @@
 package evidence_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,9 +42,13 @@ func TestUnmountedDiskIsLeftAlone(t *testing.T) {
 	s, _ := newMarkedShelf(t)
 	ev := s.event("intrusion", aDay, 10)
 	require.NoError(t, s.media.Mounted())
+	require.NoError(t, os.Rename(s.dir, s.dir+".lost")) // even the mount point is away
+	_, err := s.media.Open(ev.Evidence[0])
+	require.ErrorIs(t, err, evidence.ErrNotMounted)
+	require.NoError(t, os.Rename(s.dir+".lost", s.dir))
 	mount := s.unmount()
 	require.ErrorIs(t, s.media.Mounted(), evidence.ErrNotMounted)
-	_, err := s.media.Put("snapshot", "x.jpg", s.now, []byte("x"))
+	_, err = s.media.Put("snapshot", "x.jpg", s.now, []byte("x"))
 	require.ErrorIs(t, err, evidence.ErrNotMounted)
 	require.ErrorIs(t, err, events.ErrUnavailable, "it may pass")
 	_, _, err = s.media.Place("x.mp4", s.now)
@@ -88,6 +93,73 @@ func TestKeeperWaitsForTheDisk(t *testing.T) {
 	require.Eventually(t, func() bool { return health().Unusable == nil }, 10*time.Second, time.Millisecond, "by itself")
 	require.Eventually(t, func() bool { return len(s.deletions()) == 1 }, 10*time.Second, time.Millisecond)
 	assert.Equal(t, []string{"age " + old.Evidence[0].Path}, s.deletions())
+}
+
+// A file is gone when it is missing on the disk, not when the disk was mounted
+// while one looked for it.
+func TestMountedWhileLooking(t *testing.T) {
+	t.Parallel()
+	s, _ := newMarkedShelf(t)
+	ev := s.event("intrusion", aDay, 10)
+	disk, empty := s.dir+".disk", s.dir+".empty"
+	require.NoError(t, os.Rename(s.dir, disk))
+	require.NoError(t, os.Mkdir(empty, 0o750))
+	point := func(to string) {
+		require.NoError(t, os.Symlink(to, s.dir+".next"))
+		require.NoError(t, os.Rename(s.dir+".next", s.dir))
+	}
+	point(empty)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for i := 0; ctx.Err() == nil; i++ {
+			point([]string{disk, empty}[i%2])
+		}
+	}()
+	seen, away := 0, 0
+	for range 4_000 {
+		f, err := s.media.Open(ev.Evidence[0])
+		if err == nil {
+			seen++
+			assert.NoError(t, f.Close())
+			continue
+		}
+		away++
+		if !assert.ErrorIs(t, err, evidence.ErrNotMounted) || !assert.NotErrorIs(t, err, events.ErrNotFound) {
+			break
+		}
+	}
+	cancel()
+	<-ended
+	assert.Positive(t, seen)
+	assert.Positive(t, away)
+	point(disk)
+	_, err := s.media.Open(events.EvidenceRef{Path: "nothing.jpg"})
+	require.ErrorIs(t, err, events.ErrNotFound)
+}
+
+// TestMarkThatCannotBeRead: who has no right to read the mark, or a broken disk,
+// is not told to mount it.
+func TestMarkThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	s, _ := newMarkedShelf(t)
+	mark := filepath.Join(s.dir, ".xacam-media")
+	require.NoError(t, os.Remove(mark))
+	require.NoError(t, os.Symlink(mark, mark)) // ELOOP
+	err := s.media.Mounted()
+	require.ErrorIs(t, err, events.ErrUnavailable)
+	require.NotErrorIs(t, err, evidence.ErrNotMounted)
+	_, err = s.media.Open(events.EvidenceRef{Path: "nothing.jpg"})
+	require.Error(t, err)
+	require.NotErrorIs(t, err, events.ErrNotFound)
+	_, health := s.watch(evidence.KeeperConfig{Reserve: 1 << 20})
+	require.Eventually(t, func() bool { return health().Unusable != nil }, 10*time.Second, time.Millisecond)
+	h := health()
+	sig, on := h.Signal("storage")
+	require.True(t, on)
+	assert.NotContains(t, sig.Why.EN, "not mounted")
+	assert.NotContains(t, sig.Why.EN, "--new-disk")
 }
 
 func TestMarks(t *testing.T) {

@@ -178,14 +178,25 @@ func syncDir(dir string) error {
 // folder, or a file that is not there, is events.ErrNotFound. Other errors, such
 // as a disk that does not answer, say nothing about whether there is one.
 func (s *Store) Open(ref events.EvidenceRef) (*os.File, error) {
+	f, err := s.open(ref)
+	if errors.Is(err, ErrNotMounted) && s.Mounted() == nil { // it was mounted just now
+		f, err = s.open(ref)
+	}
+	return f, err
+}
+
+func (s *Store) open(ref events.EvidenceRef) (*os.File, error) {
 	root, err := os.OpenRoot(s.dir)
+	if errors.Is(err, fs.ErrNotExist) && s.mark != nil {
+		err = s.judge(nil, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open the media folder: %w", err)
 	}
 	defer root.Close()
 	f, err := root.Open(filepath.FromSlash(ref.Path))
 	if err != nil && absent(err) {
-		if merr := s.Mounted(); merr != nil { // nobody knows whether it is there
+		if merr := s.bears(root); merr != nil { // nobody knows whether it is there
 			return nil, fmt.Errorf("open evidence: %w", merr)
 		}
 		err = errors.Join(events.ErrNotFound, err)
@@ -211,14 +222,14 @@ func absent(err error) bool {
 // returns how many files. It goes through the whole folder and may take long;
 // Put and Open may be called meanwhile.
 func (s *Store) Sweep(ctx context.Context, before time.Time) (removed int, err error) {
-	if err := s.Mounted(); err != nil {
-		return 0, fmt.Errorf("sweep the media folder: %w", err)
-	}
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
 		return 0, fmt.Errorf("sweep the media folder: %w", err)
 	}
 	defer root.Close()
+	if err := s.bears(root); err != nil {
+		return 0, fmt.Errorf("sweep the media folder: %w", err)
+	}
 	err = fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // gone meanwhile
