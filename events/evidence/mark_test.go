@@ -33,7 +33,7 @@ func newMarkedShelf(t *testing.T) (*shelf, string) {
 	data := t.TempDir()
 	s := newShelf(t, filepath.Join(data, "media"))
 	file := filepath.Join(data, "media.mark")
-	require.NoError(t, s.media.Claim(file))
+	require.NoError(t, s.media.Mark(file))
 	return s, file
 }
 
@@ -93,6 +93,84 @@ func TestKeeperWaitsForTheDisk(t *testing.T) {
 	require.Eventually(t, func() bool { return health().Unusable == nil }, 10*time.Second, time.Millisecond, "by itself")
 	require.Eventually(t, func() bool { return len(s.deletions()) == 1 }, 10*time.Second, time.Millisecond)
 	assert.Equal(t, []string{"age " + old.Evidence[0].Path}, s.deletions())
+}
+
+// TestFirstMarkIsNotForTheMountPoint: the first start of a version that knows marks
+// finds the disk not mounted, and the empty folder below it.
+func TestFirstMarkIsNotForTheMountPoint(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	s := newShelf(t, filepath.Join(data, "media"))
+	file := filepath.Join(data, "media.mark")
+	var old []events.Event
+	for range 5 {
+		old = append(old, s.event("intrusion", aDay, 10))
+	}
+	mount := s.unmount()
+	require.ErrorIs(t, s.media.Claim(file), evidence.ErrUnclaimed)
+
+	// The database is not asked yet: new files are taken, and nothing else done.
+	require.NoError(t, s.media.Mounted())
+	require.ErrorIs(t, s.media.Certain(), evidence.ErrUnclaimed)
+	ref, err := s.media.Put("snapshot", "new.jpg", s.now, []byte("x"))
+	require.NoError(t, err)
+	_, err = s.media.Open(old[0].Evidence[0])
+	require.ErrorIs(t, err, evidence.ErrUnclaimed)
+	require.NotErrorIs(t, err, events.ErrNotFound)
+	require.ErrorIs(t, s.media.Delete(ref.Path), evidence.ErrUnclaimed)
+	_, err = s.media.Sweep(t.Context(), time.Now().Add(time.Hour))
+	require.ErrorIs(t, err, evidence.ErrUnclaimed)
+	k, err := evidence.NewKeeper(evidence.KeeperConfig{
+		Store: s.media, Catalogue: s.db, Health: func(evidence.Health) {}, Now: func() time.Time { return s.now },
+		Pending: func(context.Context) (func(string) bool, error) { return func(string) bool { return false }, nil },
+		Policy:  evidence.Policy{Keep: time.Hour, MaxBytes: 1},
+	})
+	require.NoError(t, err)
+	require.ErrorIs(t, k.Round(t.Context()), evidence.ErrUnclaimed)
+
+	for range 2 {
+		err = s.media.Adopt(t.Context(), file, s.db, s.now)
+		require.ErrorIs(t, err, evidence.ErrNotMounted)
+		assert.ErrorContains(t, err, "5 of the 5 files")
+	}
+	require.ErrorIs(t, s.media.Mounted(), evidence.ErrNotMounted, "now it is known")
+	assert.NoFileExists(t, file)
+	assert.NoFileExists(t, filepath.Join(s.dir, ".xacam-media"))
+	assert.Empty(t, s.deletions())
+
+	mount()
+	require.NoError(t, s.media.Adopt(t.Context(), file, s.db, s.now))
+	require.NoError(t, s.media.Certain())
+	for _, ev := range old {
+		assert.True(t, s.here(ev))
+	}
+	mount = s.unmount()
+	require.ErrorIs(t, s.media.Mounted(), evidence.ErrNotMounted, "from now on by its mark")
+	mount()
+}
+
+// TestFamiliar: the files that came last tell, not those of the event that is on
+// its way, and not every one must be there.
+func TestFamiliar(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	s := newShelf(t, filepath.Join(data, "media"))
+	require.NoError(t, s.media.Familiar(t.Context(), s.db, s.now), "the store knows of none")
+	for range 120 {
+		ev := s.event("intrusion", 30*aDay, 10)
+		require.NoError(t, os.Remove(filepath.Join(s.dir, ev.Evidence[0].Path)))
+	}
+	require.ErrorIs(t, s.media.Familiar(t.Context(), s.db, s.now), evidence.ErrNotMounted)
+	require.NoError(t, s.media.Familiar(t.Context(), s.db, s.now.Add(-31*aDay)), "none is so old")
+	for i := range 50 {
+		require.ErrorIs(t, s.media.Familiar(t.Context(), s.db, s.now), evidence.ErrNotMounted, i)
+		s.event("intrusion", aDay, 10)
+	}
+	require.NoError(t, s.media.Familiar(t.Context(), s.db, s.now), "half of the newest hundred")
+	s.db.Close()
+	err := s.media.Familiar(t.Context(), s.db, s.now)
+	require.ErrorIs(t, err, events.ErrUnavailable)
+	require.NotErrorIs(t, err, evidence.ErrNotMounted)
 }
 
 // A file is gone when it is missing on the disk, not when the disk was mounted
@@ -175,7 +253,9 @@ func TestMarks(t *testing.T) {
 	require.NoError(t, s.Expect(file), "nobody has claimed it yet")
 	require.NoError(t, s.Mounted())
 	assert.NoFileExists(t, mark)
-	require.NoError(t, s.Claim(file))
+	require.ErrorIs(t, s.Claim(file), evidence.ErrUnclaimed)
+	assert.NoFileExists(t, mark)
+	require.NoError(t, s.Mark(file))
 	first, err := os.ReadFile(mark)
 	require.NoError(t, err)
 	remembered, err := os.ReadFile(file)

@@ -91,7 +91,7 @@ func TestSealerWaitsForTheDisk(t *testing.T) {
 	t.Parallel()
 	s := newSeals(t)
 	d := s.add(t, 1)
-	require.NoError(t, s.store.Claim(filepath.Join(s.dir, "media.mark")))
+	require.NoError(t, s.store.Mark(filepath.Join(s.dir, "media.mark")))
 	media := filepath.Join(s.dir, "media")
 	require.NoError(t, os.Rename(media, media+".away"))
 	require.NoError(t, os.Mkdir(media, 0o750))

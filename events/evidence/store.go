@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,8 +29,8 @@ import (
 // safe for concurrent use.
 type Store struct {
 	dir   string
-	mark  []byte // that the folder must bear, see Claim; nil: any folder will do
-	ready func() // see OnReady; may be nil
+	claim atomic.Pointer[claim] // see Claim; nil: any folder will do
+	ready func()                // see OnReady; may be nil
 }
 
 const tempSuffix = ".part"
@@ -187,8 +188,8 @@ func (s *Store) Open(ref events.EvidenceRef) (*os.File, error) {
 
 func (s *Store) open(ref events.EvidenceRef) (*os.File, error) {
 	root, err := os.OpenRoot(s.dir)
-	if errors.Is(err, fs.ErrNotExist) && s.mark != nil {
-		err = s.judge(nil, err)
+	if errors.Is(err, fs.ErrNotExist) && s.claim.Load() != nil {
+		err = s.judge(nil, nil, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the media folder: %w", err)
