@@ -95,9 +95,6 @@ type Scene struct {
 	Tracks []Track   // confirmed ones, by ID
 	Ended  []uint64  // tracks that ended since the previous scene
 	Held   bool      // nothing moved: tracks are where the latest look found them
-	// Tentative is that something was seen that is in no track yet: whether it is
-	// anything is not known.
-	Tentative bool
 
 	Aspect float64     // width of the picture over its height; 0 when unknown
 	Stills []Still     // by ID; nil unless a rule needs them

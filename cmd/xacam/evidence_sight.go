@@ -170,7 +170,7 @@ func (s *sight) compare(l *seenLook) {
 func lookOf(l *pipeline.Look) seenLook {
 	sc := l.Scene
 	n := min(len(sc.Tracks), mostBoxes)
-	out := seenLook{at: sc.At, cut: n < len(sc.Tracks), vague: sc.Tentative, boxes: make([]seenBox, 0, n+min(len(sc.Stills), mostBoxes))}
+	out := seenLook{at: sc.At, cut: n < len(sc.Tracks), vague: l.Tentative, boxes: make([]seenBox, 0, n+min(len(sc.Stills), mostBoxes))}
 	for i := range sc.Tracks[:n] {
 		t := &sc.Tracks[i]
 		out.boxes = append(out.boxes, seenBox{id: t.ID, class: t.Label, score: t.Score, box: t.Box, guessed: t.Coasting(sc.At) && !sc.Held})

@@ -48,9 +48,9 @@ func TestUnconfirmedIsNotComplete(t *testing.T) {
 	s := &sight{keep: 10 * time.Second}
 	from := time.Date(2026, 11, 23, 15, 0, 0, 0, time.UTC)
 	f := s.follow(&events.Event{}, from)
-	for i, scene := range []vision.Scene{{}, {Tentative: true}, {Tentative: true, Held: true}, {Held: true}} {
-		scene.At = from.Add(time.Duration(i) * time.Second)
-		s.see(&pipeline.Look{Scene: &scene}, nil)
+	for i, look := range []pipeline.Look{{}, {Tentative: true}, {Tentative: true, Held: true}, {Held: true}} {
+		look.Scene = &vision.Scene{At: from.Add(time.Duration(i) * time.Second), Held: look.Held}
+		s.see(&look, nil)
 	}
 	track := newEvidenceTrack(&events.Event{}, s.leave(f, from.Add(time.Minute)), f)
 	assert.Equal(t, []int64{0, 3000}, track.Complete)

@@ -34,9 +34,9 @@ func (l *lastSeen) Hold(at time.Time) (tracks []vision.Track, ended []uint64) {
 
 func (l *lastSeen) Tentative() bool { return len(l.dets) > 1 }
 
-// What the tracker has seen and does not tell of is in the scene, also while that
-// is held.
-func TestTentativeIsInTheScene(t *testing.T) {
+// What the tracker has seen and has no track of is told, also while the scene is
+// held.
+func TestTentativeIsTold(t *testing.T) {
 	t.Parallel()
 	n := 2
 	var tentative, held []bool
@@ -46,7 +46,7 @@ func TestTentativeIsInTheScene(t *testing.T) {
 		}},
 		Gate: motionUntil(t0().Add(100 * time.Millisecond)),
 		Look: func(l *pipeline.Look) error {
-			tentative, held = append(tentative, l.Scene.Tentative), append(held, l.Scene.Held)
+			tentative, held = append(tentative, l.Tentative), append(held, l.Scene.Held)
 			return nil
 		},
 	})
