@@ -239,6 +239,9 @@ func patientWriter(c *gin.Context) io.Writer {
 // maxPart is how much must go out within patience.
 const maxPart = 256 << 10
 
+// Flush sends what is written so far on its way.
+func (p patient) Flush() { _ = p.rc.Flush() } // who is gone is told by the next Write
+
 // Write implements io.Writer.
 func (p patient) Write(b []byte) (n int, err error) {
 	for {

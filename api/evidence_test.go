@@ -114,6 +114,7 @@ func TestExport(t *testing.T) {
 		assert.Equal(t, ev.ID, got.ID)
 		asked = r
 		return func(_ context.Context, w io.Writer) error {
+			assert.Implements(t, (*interface{ Flush() })(nil), w, "so that something comes while copies are made")
 			if _, err := w.Write(make([]byte, 3*maxPart+1)); err != nil || !cut {
 				return err
 			}

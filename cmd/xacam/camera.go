@@ -108,6 +108,9 @@ func newRunner(p *plan, d *deps) (*runner, error) {
 		main = r.tape
 	}
 	r.sight = &sight{plan: p, deck: r.deck, separate: r.tape != nil, stats: main.Stats, keep: max(d.keep, 10*time.Second)}
+	if r.tape != nil {
+		r.sight.looked = r.client.Stats
+	}
 	d.metrics.Add(p.slug)
 	return r, nil
 }

@@ -195,6 +195,14 @@ func (d *database) AllFiles(ctx context.Context, after evidence.Cursor, limit in
 	return d.store.AllFiles(ctx, after, limit)
 }
 
+// NewestFiles implements evidence.Newest.
+func (d *database) NewestFiles(ctx context.Context, before time.Time, limit int) ([]evidence.StoredFile, error) {
+	if err := d.gate(); err != nil {
+		return nil, err
+	}
+	return d.store.NewestFiles(ctx, before, limit)
+}
+
 // Known implements evidence.Catalogue.
 func (d *database) Known(ctx context.Context, paths []string) (map[string]bool, error) {
 	if err := d.gate(); err != nil {

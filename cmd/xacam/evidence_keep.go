@@ -98,7 +98,7 @@ func (c *capturer) Late(d *evidence.Draft) bool {
 	c.mu.Lock()
 	held := c.held[d.Event.ID]
 	c.mu.Unlock()
-	if held || c.store.Mounted() != nil {
+	if held || c.store.Certain() != nil {
 		return false
 	}
 	if err := gather(c.store, d); err != nil {

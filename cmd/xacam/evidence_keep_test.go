@@ -115,6 +115,26 @@ func TestLastStillsAreHandedOver(t *testing.T) {
 	}
 }
 
+// One event that nobody can draw costs its own stills only.
+func TestBadStillsCostThemselves(t *testing.T) {
+	t.Parallel()
+	g := newGathering(t, defaultEvidence())
+	g.play(5 * time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
+	bad, good := openEvent("intrusion", "gate", g.clock), openEvent("intrusion", "gate", g.clock.Add(time.Second))
+	g.pens <- stillsJob{event: bad, base: "x", state: g.sight.deck.state()} // without a sight
+	g.pens <- stillsJob{event: good, base: "y", sight: g.sight, state: g.sight.deck.state()}
+	done := make(chan error, 1)
+	go func() { done <- g.RunStills(ctx) }()
+	first, second := <-g.stills, <-g.stills
+	cancel()
+	require.NoError(t, <-done)
+	assert.Equal(t, bad.ID, first.event)
+	assert.Contains(t, first.flaws, "not all stills could be made")
+	assert.Equal(t, good.ID, second.event)
+	assert.NotContains(t, second.flaws, "not all stills could be made")
+}
+
 // Pictures of things go with their event, also where nobody draws it.
 func TestPicturesAreNotKeptForEver(t *testing.T) {
 	t.Parallel()

@@ -169,8 +169,9 @@ type evidenceTrack struct {
 	From   time.Time `json:"from"`
 	To     time.Time `json:"to"`
 	Cut    bool      `json:"cut,omitempty"` // there was more than is kept
-	// Complete are the looks, in milliseconds after From, in which everyone who was
-	// seen is listed: where there is none near, nobody knows who was there.
+	// Complete are the looks, in milliseconds after From by the clip's clock, in which
+	// everyone who was seen is listed: where there is none near, nobody knows who was
+	// there.
 	Complete []int64         `json:"complete_ms"`
 	Objects  []trackedObject `json:"objects"`
 }
@@ -187,6 +188,8 @@ type trackedAt struct {
 	Box     [4]float64 `json:"box"`
 	Score   float64    `json:"score"`
 	Guessed bool       `json:"guessed,omitempty"` // predicted, not detected
+	Class   string     `json:"class,omitempty"`   // where it is not that of the object, which is the last
+	SkewMS  int64      `json:"skew_ms,omitempty"` // of the clip's clock against that of At, where the clip is of another stream
 }
 
 // newEvidenceTrack sorts what was seen by object, in the order in which they came.
@@ -199,7 +202,7 @@ func newEvidenceTrack(ev *events.Event, looks []seenLook, f *following) evidence
 	at := make(map[key]int)
 	for _, l := range looks {
 		if l.whole {
-			out.Complete = append(out.Complete, l.at.Sub(looks[0].at).Milliseconds())
+			out.Complete = append(out.Complete, l.at.Add(l.skew).Sub(looks[0].at).Milliseconds())
 		}
 		for _, b := range l.boxes {
 			k := key{b.id, b.thing}
@@ -221,7 +224,16 @@ func newEvidenceTrack(ev *events.Event, looks []seenLook, f *following) evidence
 			r := func(v float64) float64 { return float64(int(v*1e5+.5)) / 1e5 }
 			o.Points = append(o.Points, trackedAt{
 				At: l.at.UTC(), Box: [4]float64{r(b.box.Min.X), r(b.box.Min.Y), r(b.box.Max.X), r(b.box.Max.Y)}, Score: r(b.score), Guessed: b.guessed,
+				Class: b.class, SkewMS: l.skew.Milliseconds(),
 			})
+		}
+	}
+	for i := range out.Objects {
+		o := &out.Objects[i]
+		for k := range o.Points {
+			if o.Points[k].Class == o.Class {
+				o.Points[k].Class = ""
+			}
 		}
 	}
 	if n := len(looks); n > 0 {

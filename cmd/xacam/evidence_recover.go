@@ -22,11 +22,15 @@ const restarted = "the server was restarted before the package was complete"
 // names, and the packages are given to the sealer. It returns how many. Damaged
 // drafts are set aside, and told in the error. The data folder must be locked.
 func recoverDrafts(ctx context.Context, store *evidence.Store) (int, error) {
-	if err := store.Mounted(); err != nil { // what is missing now is not lost: Late finds it
+	err := store.Certain() // what is missing now is not lost: Late finds it
+	if errors.Is(err, evidence.ErrUnclaimed) {
+		return 0, nil
+	}
+	if err != nil {
 		return 0, err
 	}
 	n := 0
-	err := eachDraft(ctx, store, func(d *evidence.Draft) error {
+	err = eachDraft(ctx, store, func(d *evidence.Draft) error {
 		if d.Ready {
 			return nil
 		}

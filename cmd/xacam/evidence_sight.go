@@ -28,6 +28,7 @@ type sight struct {
 	deck     *deck
 	separate bool              // the main stream is not the one that is looked at
 	stats    func() rtsp.Stats // of the main stream
+	looked   func() rtsp.Stats // of the one that is looked at; nil when that is the main one
 	keep     time.Duration     // of looks
 
 	mu       sync.Mutex
@@ -35,14 +36,18 @@ type sight struct {
 	followed []*following
 	pictures map[string]still.Pictures // by event
 	order    []string                  // of pictures, the oldest first
+	skew     time.Duration             // at the last look
+	skewed   time.Time                 // look at which the skew changed
 }
 
 // seenLook is what was seen in one look.
 type seenLook struct {
 	at    time.Time
 	boxes []seenBox
-	cut   bool // there was more
-	whole bool // collected: everyone who was seen is in it
+	cut   bool          // there was more
+	whole bool          // collected: everyone who was seen is in it
+	skew  time.Duration // of the main stream's clock against that of at
+	vague bool          // not everyone is known, or not when
 }
 
 // seenBox is where a track, or a thing that lies there, was.
@@ -81,7 +86,7 @@ func (f *following) add(l *seenLook) {
 		f.crowded = f.others > mostPoints
 		everyone = !f.crowded
 	}
-	out := seenLook{at: l.at, whole: everyone && !l.cut}
+	out := seenLook{at: l.at, whole: everyone && !l.cut && !l.vague, skew: l.skew}
 	for i := range l.boxes {
 		b := &l.boxes[i]
 		switch {
@@ -111,6 +116,7 @@ func (s *sight) see(l *pipeline.Look, pictures func(thing uint64) (still.Picture
 	look := lookOf(l)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.compare(&look)
 	for _, f := range s.followed {
 		f.add(&look)
 	}
@@ -143,10 +149,28 @@ func (s *sight) see(l *pipeline.Look, pictures func(thing uint64) (still.Picture
 	}
 }
 
+const (
+	sameSkew   = 100 * time.Millisecond  // a greater change is a clock that was set
+	skewSettle = 1500 * time.Millisecond // pictures that are still on their way may be older than it
+)
+
+// compare notes by how much the clocks of both streams differ. Each may be set
+// when the camera's reports come or its clock or ours is.
+func (s *sight) compare(l *seenLook) {
+	if s.looked == nil {
+		return
+	}
+	l.skew = s.stats().Ahead - s.looked().Ahead
+	if (l.skew - s.skew).Abs() > sameSkew {
+		s.skew, s.skewed = l.skew, l.at
+	}
+	l.vague = l.vague || !s.skewed.IsZero() && l.at.Sub(s.skewed).Abs() < skewSettle
+}
+
 func lookOf(l *pipeline.Look) seenLook {
 	sc := l.Scene
 	n := min(len(sc.Tracks), mostBoxes)
-	out := seenLook{at: sc.At, cut: n < len(sc.Tracks), boxes: make([]seenBox, 0, n+min(len(sc.Stills), mostBoxes))}
+	out := seenLook{at: sc.At, cut: n < len(sc.Tracks), vague: l.Tentative, boxes: make([]seenBox, 0, n+min(len(sc.Stills), mostBoxes))}
 	for i := range sc.Tracks[:n] {
 		t := &sc.Tracks[i]
 		out.boxes = append(out.boxes, seenBox{id: t.ID, class: t.Label, score: t.Score, box: t.Box, guessed: t.Coasting(sc.At) && !sc.Held})

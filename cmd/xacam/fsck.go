@@ -20,7 +20,7 @@ func newFsckCommand() *cobra.Command {
 	var config string
 	var repair, hash, force, newDisk bool
 	cmd := &cobra.Command{
-		Use:   "fsck [-c xacam.yaml] [--repair [--force]] [--hash]",
+		Use:   "fsck [-c xacam.yaml] [--new-disk] [--repair] [--force] [--hash]",
 		Short: "Compare pictures and clips with the database, both ways, and mend what can be mended",
 		Long: `Compare the files of events with the database, both ways.
 
@@ -29,7 +29,9 @@ may be deleted; what a crash left half written is deleted. A file that was chang
 touched. The server may run meanwhile, but not with --repair. Exit code 1: something is wrong that was not mended.
 
 The media folder bears a mark, the file .xacam-media, which the data folder remembers. Without it, or with another one, the disk
-is taken for not mounted and nothing is looked at. After a new disk was put in for good, --new-disk takes the folder as it is.`,
+is taken for not mounted and nothing is looked at. After the disk was replaced by another one for good, --new-disk takes the folder
+as it is. A folder without the files that came last, such as that of an empty disk, is taken with --force only: it may as well be the
+one below a disk that is not mounted.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(config)
@@ -43,12 +45,12 @@ is taken for not mounted and nothing is looked at. After a new disk was put in f
 				}
 				defer lock.Close()
 			}
-			if newDisk {
-				if err := takeDisk(cfg.Data); err != nil {
-					return err
-				}
-			}
 			return withStore(cmd.Context(), cfg, cmd.ErrOrStderr(), func(ctx context.Context, s *pgstore.Store) error {
+				if newDisk {
+					if err := takeDisk(ctx, cfg.Data, s, force); err != nil {
+						return err
+					}
+				}
 				return fsck(ctx, cfg, s, fsckOptions{repair: repair, hash: hash, force: force}, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			})
 		},
@@ -56,23 +58,33 @@ is taken for not mounted and nothing is looked at. After a new disk was put in f
 	f := cmd.Flags()
 	f.StringVarP(&config, "config", "c", "xacam.yaml", "configuration file of the server")
 	f.BoolVar(&repair, "repair", false, "mend what can be mended; the server must not run")
-	f.BoolVar(&force, "force", false, "with --repair: also when so many files are missing that the disk may not be mounted")
+	f.BoolVar(&force, "force", false, "with --repair or --new-disk: also when so many files are missing that the disk may not be mounted")
 	f.BoolVar(&newDisk, "new-disk", false, "the media disk was replaced: take the media folder as it is now; the server must not run")
 	f.BoolVar(&hash, "hash", false, "read every file and compare its SHA-256")
 	return cmd
 }
 
 // takeDisk makes the media folder that there is the one that belongs to the data
-// folder.
-func takeDisk(data string) error {
+// folder. One that has hardly anything of what it should have is only taken with
+// force.
+func takeDisk(ctx context.Context, data string, db evidence.Newest, force bool) error {
 	store, err := evidence.Open(mediaDir(data))
 	if err != nil {
 		return err
 	}
+	if !force {
+		err := store.Familiar(ctx, db, time.Now())
+		if errors.Is(err, evidence.ErrNotMounted) {
+			return fmt.Errorf("%w. Nothing was changed. Mount the disk first, then nothing else is needed; if it was really replaced, and its files are lost or still to be copied, add --force", err)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if err := os.Remove(markFile(data)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("forget the mark of the media folder: %w", err)
 	}
-	return store.Claim(markFile(data))
+	return store.Mark(markFile(data))
 }
 
 type fsckOptions struct{ repair, hash, force bool }

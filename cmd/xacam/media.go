@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -107,10 +108,66 @@ func openMedia(data string) (*evidence.Store, error) {
 	if err := store.Expect(markFile(data)); err != nil {
 		return nil, err
 	}
-	if err := store.Mounted(); err != nil {
-		return nil, fmt.Errorf("%w; mount it and try again. If the disk was replaced for good, xacam fsck --new-disk takes the folder as it is", err)
+	err = store.Mounted()
+	if errors.Is(err, evidence.ErrNotMounted) {
+		return nil, fmt.Errorf("%w; mount it and try again. Only if it was really replaced by another one, xacam fsck --new-disk takes that", err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return store, nil
+}
+
+const (
+	noMark     = "a media disk that is not mounted will not be noticed"
+	adoptEvery = 5 * time.Second // looks whether the right disk is there now
+)
+
+// adopt gives the media folder its mark at the first start, as soon as the database
+// tells whether it is the right one and not the empty one below a disk that is not
+// mounted. It returns early when ctx is done.
+func (s *server) adopt(ctx context.Context, store *evidence.Store, started time.Time) {
+	if !errors.Is(store.Certain(), evidence.ErrUnclaimed) {
+		return
+	}
+	select {
+	case <-ctx.Done():
+		return
+	case <-s.db.Ready():
+	}
+	for said := false; ; {
+		err := store.Adopt(ctx, markFile(s.cfg.Data), s.db, started)
+		switch {
+		case err == nil:
+			return
+		case !errors.Is(err, events.ErrUnavailable):
+			s.log.WarnContext(ctx, noMark, "err", err)
+			return
+		case errors.Is(err, evidence.ErrNotMounted) && !said:
+			said = true
+			s.log.ErrorContext(ctx, "the media folder is not the one that the database knows", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(adoptEvery):
+		}
+	}
+}
+
+// cleanUp removes what an earlier run left half written, when it is known that the
+// folder is the right one, and waits for ctx.
+func (s *server) cleanUp(ctx context.Context, store *evidence.Store, started time.Time) {
+	s.adopt(ctx, store, started)
+	n, err := store.Sweep(ctx, started)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		s.log.WarnContext(ctx, "half-written pictures of an earlier run could not be removed", "err", err)
+	case n > 0:
+		s.log.InfoContext(ctx, "removed half-written pictures of an earlier run", "files", n)
+	}
+	<-ctx.Done()
 }
 
 // openMediaRoot opens the media folder for the API, anew each time: when a disk is

@@ -110,8 +110,8 @@ func newServer(ctx context.Context, cfg *Config, stderr io.Writer) (_ *server, e
 	if err != nil {
 		return nil, err
 	}
-	if err := store.Claim(markFile(cfg.Data)); err != nil {
-		s.log.WarnContext(ctx, "a media disk that is not mounted will not be noticed", "err", err)
+	if err := store.Claim(markFile(cfg.Data)); err != nil && !errors.Is(err, evidence.ErrUnclaimed) { // see adopt
+		s.log.WarnContext(ctx, noMark, "err", err)
 	}
 	s.listener, err = listen(ctx, cfg.Listen)
 	if err != nil {
@@ -211,17 +211,7 @@ func (s *server) build(ctx context.Context, store *evidence.Store) error {
 		s.log.ErrorContext(ctx, "some evidence packages of an earlier run cannot be looked at", "err", err)
 	}
 	s.spool.Submit(lost...) // most are stored; those that a crash has lost are not
-	s.app.Add("clean-up", stageIngest, func(ctx context.Context) error {
-		n, err := store.Sweep(ctx, started)
-		switch {
-		case err != nil:
-			s.log.WarnContext(ctx, "half-written pictures of an earlier run could not be removed", "err", err)
-		case n > 0:
-			s.log.InfoContext(ctx, "removed half-written pictures of an earlier run", "files", n)
-		}
-		<-ctx.Done()
-		return nil
-	})
+	s.app.Add("clean-up", stageIngest, func(ctx context.Context) error { s.cleanUp(ctx, store, started); return nil })
 	s.alarms = newAlarms(s.db, s.spool.Submit, func() int { return s.spool.Status().Disk }, events.Place{Commune: s.cfg.Commune.Code}, time.Now, s.log)
 	keeper, err := s.newKeeper(store)
 	if err != nil {

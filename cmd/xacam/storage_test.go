@@ -150,7 +150,15 @@ func TestFsckMediaDiskAway(t *testing.T) {
 	assert.Equal(t, exitOK, r.code, r.stdout+r.stderr)
 
 	require.NoError(t, os.Rename(dir, dir+".away"))
+	before, err := os.ReadFile(markFile(db.data))
+	require.NoError(t, err)
 	r = xacam(t, "fsck", "-c", db.config, "--new-disk")
+	assert.Equal(t, exitFailed, r.code)
+	assert.Contains(t, r.stderr, "Nothing was changed. Mount the disk first")
+	after, err := os.ReadFile(markFile(db.data))
+	require.NoError(t, err)
+	assert.Equal(t, before, after)
+	r = xacam(t, "fsck", "-c", db.config, "--new-disk", "--force")
 	assert.Contains(t, r.stdout, "missing: ")
 	r = xacam(t, "fsck", "-c", db.config, "--repair", "--force")
 	require.Equal(t, exitOK, r.code, r.stdout+r.stderr)
@@ -160,6 +168,49 @@ func TestFsckMediaDiskAway(t *testing.T) {
 	require.Equal(t, exitOK, r.code, r.stdout+r.stderr)
 	assert.Contains(t, r.stdout, "returned: ")
 	r = xacam(t, "evidence", "verify", "--all", "-c", db.config)
+	assert.Equal(t, exitOK, r.code, r.stdout+r.stderr)
+}
+
+// TestFsckMarkOfAnUpgrade: the first start of a version that knows marks, while the
+// disk is away, does not take the empty folder for it.
+func TestFsckMarkOfAnUpgrade(t *testing.T) {
+	t.Parallel()
+	_, address := simulated(t)
+	db := newTestDatabase(t)
+	dir := mediaDir(db.data)
+	people := newScripted("at-a")
+	db = withEvidence(t, db, "evidence: {before: 0s, after: 1s, max: 0s}\n")
+	s := serve(t, db, people)
+	<-s.db.Ready()
+	mark := filepath.Join(dir, ".xacam-media")
+	within(t, 15*time.Second, "a mark on a new folder", func() bool { _, err := os.Stat(mark); return err == nil })
+	apply(t, db, testCamera("a", address("a"), "at-a", "high"))
+	s.online(t, "a")
+	people.enter("at-a")
+	within(t, 30*time.Second, "a whole package", func() bool {
+		all := s.events(t, "kind=intrusion")
+		return len(all) == 1 && s.filesOf(t, all[0].ID)["manifest"].Path != ""
+	})
+	first := s.events(t, "kind=intrusion")[0].ID
+	s.stop()
+	require.NoError(t, os.Remove(mark))
+	require.NoError(t, os.Remove(markFile(db.data)))
+	require.NoError(t, os.Rename(dir, dir+".away"))
+
+	s = serve(t, db, people)
+	<-s.db.Ready()
+	within(t, 30*time.Second, "the alarm", func() bool { return len(s.events(t, "kind=storage_low&state=raised")) == 1 })
+	why := s.events(t, "kind=storage_low")[0].Why
+	assert.Contains(t, why.VI, "Trước hết hãy kiểm tra và gắn lại ổ đĩa")
+	assert.Contains(t, why.EN, "First check the disk and mount it again")
+	assert.NoFileExists(t, mark)
+	require.NoError(t, os.RemoveAll(dir))
+	require.NoError(t, os.Rename(dir+".away", dir))
+	within(t, 30*time.Second, "the disk is back", func() bool { return len(s.events(t, "kind=storage_low&state=cleared")) == 1 })
+	assert.FileExists(t, mark)
+	assert.Equal(t, http.StatusOK, s.status(t, "/api/v1/events/"+first+"/snapshot"))
+	s.stop()
+	r := xacam(t, "fsck", "-c", db.config, "--hash")
 	assert.Equal(t, exitOK, r.code, r.stdout+r.stderr)
 }
 

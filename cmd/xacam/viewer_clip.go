@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,9 +34,15 @@ func (v *viewer) Clip(ctx context.Context, from, to string, lines []string, veil
 	go func() { // ends with the copy, which looks at ctx before each picture
 		runtime.LockOSThread()                                           // never unlocked: the thread, which is slow now, ends with this goroutine
 		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), niceness) // it is made all the same
+		r := result{err: errors.New("the copy broke off")}
+		defer func() {
+			if p := recover(); p != nil { // one bad clip must not end the server
+				r.err = fmt.Errorf("copy a clip: panic: %v\n%s", p, debug.Stack())
+			}
+			done <- r
+		}()
 		c := clipCopy{viewer: v, to: to, lines: lines, veil: veil}
-		note, err := c.run(ctx, from)
-		done <- result{note, err}
+		r.note, r.err = c.run(ctx, from)
 	}()
 	r := <-done
 	return r.note, r.err
@@ -85,7 +92,7 @@ func (c *clipCopy) run(ctx context.Context, from string) (note string, err error
 			return fmt.Sprintf("the copy ends after %d s; the original is longer", int(longestCopy.Seconds())), nil
 		}
 		if at >= c.next {
-			err = c.add(f.Picture, max(0, at), in.Format().FPS)
+			err = c.add(f.Picture, f.PTS, max(0, at), in.Format().FPS)
 		}
 		f.Picture.Release()
 		if err != nil {
@@ -94,8 +101,9 @@ func (c *clipCopy) run(ctx context.Context, from string) (note string, err error
 	}
 }
 
-// add copies a picture.
-func (c *clipCopy) add(pic media.Picture, at time.Duration, fps float64) error {
+// add copies a picture: its place in the original is from, in the copy at. They
+// differ where the original begins with pictures that cannot be decoded.
+func (c *clipCopy) add(pic media.Picture, from, at time.Duration, fps float64) error {
 	const step = time.Second * 10 / (10 * copyFPS)
 	c.next = max(c.next+step, at+step/2) // on the whole, however uneven they come
 	if c.out == nil {
@@ -115,7 +123,7 @@ func (c *clipCopy) add(pic media.Picture, at time.Duration, fps float64) error {
 		return err
 	}
 	if c.veil != nil {
-		hide(&c.canvas, at, c.veil)
+		hide(&c.canvas, from, c.veil)
 	}
 	c.stamp.put(c.canvas.Pix)
 	return c.out.Write(c.canvas.Pix, at)

@@ -85,6 +85,18 @@ func TestViewingClip(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
+// A copy that goes wrong beyond expectation is one that cannot be made.
+func TestPanicOfACopy(t *testing.T) {
+	t.Parallel()
+	v, err := newViewer()
+	require.NoError(t, err)
+	from := filepath.Join("..", "..", "testdata", "clips", "box_h264.mp4")
+	for range 3 { // and the next one has its turn
+		_, err = v.Clip(t.Context(), from, filepath.Join(t.TempDir(), "copy.mp4"), markLines(), func(time.Duration) ([][4]float64, bool) { panic("bad") })
+		require.ErrorContains(t, err, "panic: bad")
+	}
+}
+
 func countFrames(t *testing.T, path string) (n, width int) {
 	t.Helper()
 	f, err := avdec.Open(path)

@@ -72,14 +72,14 @@ func Check(ctx context.Context, cfg CheckConfig) (*CheckReport, error) {
 	if c.cfg.Progress == nil {
 		c.cfg.Progress = func(int) {}
 	}
-	if err := cfg.Store.Mounted(); err != nil {
-		return nil, fmt.Errorf("check the media folder: %w", err)
-	}
 	root, err := os.OpenRoot(cfg.Store.dir)
 	if err != nil {
 		return nil, fmt.Errorf("check the media folder: %w", err)
 	}
 	defer root.Close()
+	if err := cfg.Store.bears(root); err != nil {
+		return nil, fmt.Errorf("check the media folder: %w", err)
+	}
 	c.root = root
 	if err := c.rows(ctx); err != nil {
 		return c.report, err

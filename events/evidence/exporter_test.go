@@ -139,3 +139,46 @@ func TestExportAfterTheKeyChanged(t *testing.T) {
 	require.NoError(t, err)
 	assert.ElementsMatch(t, inside, known)
 }
+
+// slowViewer looks, before it makes a copy, at what has reached the client.
+type slowViewer struct {
+	plainViewer
+	reply   *flushedReply
+	reached []int
+}
+
+func (v *slowViewer) Picture(picture []byte, lines []string, areas [][4]float64) ([]byte, error) {
+	v.reached = append(v.reached, v.reply.sent)
+	return v.plainViewer.Picture(picture, lines, areas)
+}
+
+// flushedReply is a reply that keeps what it is given until it is flushed, as one
+// by HTTP does.
+type flushedReply struct {
+	bytes.Buffer
+	sent int
+}
+
+func (r *flushedReply) Flush() { r.sent = r.Len() }
+
+// A proxy gives up on a reply of which nothing comes: what needs no making goes
+// first.
+func TestOriginalsGoBeforeCopiesAreMade(t *testing.T) {
+	t.Parallel()
+	s := sealed(t, 1)
+	reply := &flushedReply{}
+	v := &slowViewer{reply: reply}
+	x, _ := s.exporter(t, v)
+	p, err := x.Prepare(t.Context(), s.stored(t, 1), request)
+	require.NoError(t, err)
+	require.NoError(t, p.Write(t.Context(), reply))
+	require.NotEmpty(t, v.reached)
+	sent := reply.Bytes()[:v.reached[0]]
+	for _, name := range []string{"README.txt", "manifest.json", "clip.mp4", "track.jsonl"} {
+		assert.Contains(t, string(sent), name)
+	}
+	assert.Contains(t, string(sent), "clip cong-cho-", "the clip itself")
+	report, err := verify(t, reply.Bytes(), s.vault.Public())
+	require.NoError(t, err)
+	assert.Empty(t, report.Findings)
+}

@@ -133,7 +133,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 
 // Round removes what is too old, and what is over the quota.
 func (k *Keeper) Round(ctx context.Context) error {
-	if err := k.cfg.Store.Mounted(); err != nil { // what goes could not be deleted
+	if err := k.cfg.Store.Certain(); err != nil { // what goes could not be deleted
 		return err
 	}
 	now := k.cfg.Now()
@@ -204,6 +204,9 @@ func (k *Keeper) look(ctx context.Context) error {
 // free removes the oldest files until at least so much is gone, and a tenth
 // more.
 func (k *Keeper) free(ctx context.Context, reason string, bytes, files int64) error {
+	if err := k.cfg.Store.Certain(); err != nil { // what goes could not be deleted
+		return err
+	}
 	bytes, files = bytes+bytes/goalOverhead, files+files/goalOverhead
 	pending, err := k.cfg.Pending(ctx)
 	if err != nil {
@@ -273,14 +276,14 @@ func (k *Keeper) remove(ctx context.Context, r Removal) error {
 // Delete removes a file of the media folder, and its folder when that is empty
 // then. A file that is not there is fine.
 func (s *Store) Delete(rel string) error {
-	if err := s.Mounted(); err != nil {
-		return fmt.Errorf("delete media: %w", err)
-	}
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
 		return fmt.Errorf("delete media: %w", err)
 	}
 	defer root.Close()
+	if err := s.bears(root); err != nil {
+		return fmt.Errorf("delete media: %w", err)
+	}
 	name := filepath.FromSlash(rel)
 	if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete media: %w", err)
@@ -319,9 +322,9 @@ func (h *Health) Signal(source string) (events.Signal, bool) {
 	case errors.Is(h.Unusable, ErrNotMounted):
 		s.Why = events.Text{
 			VI: "Ổ đĩa chứa hình ảnh, video chưa được gắn vào máy chủ, hoặc là một ổ đĩa khác; sự kiện vẫn được lưu nhưng không kèm hình. " +
-				"Hãy kiểm tra và gắn lại ổ đĩa; nếu đã thay ổ mới, hãy dừng máy chủ và chạy «xacam fsck --new-disk».",
+				"Trước hết hãy kiểm tra và gắn lại ổ đĩa. Chỉ khi ổ đĩa thật sự đã được thay bằng ổ khác mới dừng máy chủ và chạy «xacam fsck --new-disk».",
 			EN: "The disk of pictures and clips is not mounted, or it is another one; events are kept, but without them. " +
-				"Check the disk and mount it again; if it was replaced, stop the server and run “xacam fsck --new-disk”.",
+				"First check the disk and mount it again. Only if it was really replaced by another one, stop the server and run “xacam fsck --new-disk”.",
 		}
 		s.Attributes["detail"] = h.Unusable.Error()
 	case h.Unusable != nil:

@@ -4,6 +4,7 @@ import (
 	_ "embed" // README.txt
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/xacam/xacam/events"
 )
@@ -30,9 +31,27 @@ func (z *zipper) veil() {
 	}
 	for _, f := range m.Files {
 		if f.Type == "clip" {
-			z.veils[f.Path] = newVeil(m.Record, track, f.Path, z.p.request.Blur)
+			z.veils[f.Path] = newVeil(m.Record, track, f.Path, z.p.request.Blur, func(last time.Time) timeline { return z.timeline(f.Path, last) })
 		}
 	}
+}
+
+// timeline returns the times of a clip; nil when they cannot be read.
+func (z *zipper) timeline(path string, last time.Time) timeline {
+	f, err := z.p.x.cfg.Store.Open(events.EvidenceRef{Path: path})
+	if err != nil {
+		return nil // it is left out, or says so itself
+	}
+	defer f.Close()
+	var line timeline
+	info, err := f.Stat()
+	if err == nil {
+		line, err = readTimeline(f, info.Size(), last)
+	}
+	if err != nil {
+		z.p.x.cfg.Log.WarnContext(z.ctx, "a clip is blurred as a whole", "event", z.p.event.ID, "file", path, "err", err)
+	}
+	return line
 }
 
 // note says in export.json what is blurred as a whole; "" for nothing.

@@ -246,6 +246,8 @@ func (s *Sealer) manifest(ctx context.Context, d *Draft) (*Manifest, error) {
 		switch {
 		case ctx.Err() != nil:
 			return nil, unavailable(ctx.Err())
+		case errors.Is(err, ErrNotMounted) || errors.Is(err, ErrUnclaimed): // for however long: it will be there again
+			return nil, fmt.Errorf("%w: %w", errUnread, err)
 		case err != nil && !s.unread(d.Event.ID):
 			return nil, fmt.Errorf("%w: %w", errUnread, err)
 		case err != nil:

@@ -84,3 +84,50 @@ func TestUnreadAndLate(t *testing.T) {
 	assert.Equal(t, int64(4), asked.Load(), "whoever works on it is not hurried")
 	assert.Len(t, s.manifest(t, s.chain.entries()[0]).Files, 5)
 }
+
+// The time in which the disk is not mounted is not counted as one in which a file
+// could not be read.
+func TestSealerWaitsForTheDisk(t *testing.T) {
+	t.Parallel()
+	s := newSeals(t)
+	d := s.add(t, 1)
+	require.NoError(t, s.store.Mark(filepath.Join(s.dir, "media.mark")))
+	media := filepath.Join(s.dir, "media")
+	require.NoError(t, os.Rename(media, media+".away"))
+	require.NoError(t, os.Mkdir(media, 0o750))
+	var later atomic.Int64
+	sealer, err := evidence.NewSealer(evidence.SealerConfig{
+		Store: s.store, Drafts: s.drafts, Chain: s.chain, Signer: s.vault, Every: time.Millisecond,
+		Now: func() time.Time { return s.clock.Add(time.Duration(later.Load())) },
+	})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- sealer.Run(ctx) }()
+	tried := func(times int) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			s.drafts.mu.Lock()
+			defer s.drafts.mu.Unlock()
+			return s.drafts.reads >= times
+		}, 20*time.Second, time.Millisecond)
+	}
+	tried(2)
+	later.Store(int64(2 * time.Hour))
+	require.NoError(t, os.Remove(media))
+	clip := filepath.Join(media+".away", filepath.FromSlash(d.Files[3].Path))
+	require.NoError(t, os.Rename(clip, clip+".x"))
+	require.NoError(t, os.Symlink(filepath.Base(clip), clip)) // it is back, but for one file
+	require.NoError(t, os.Rename(media+".away", media))
+	tried(3)
+	assert.Never(t, func() bool { return len(s.chain.entries()) > 0 }, 200*time.Millisecond, 10*time.Millisecond)
+	clip = s.path(d.Files[3].Path)
+	require.NoError(t, os.Rename(clip+".x", clip))
+	later.Store(int64(2*time.Hour + 2*time.Minute))
+	require.Eventually(t, func() bool { return len(s.drafts.left()) == 0 }, 10*time.Second, time.Millisecond)
+	cancel()
+	require.NoError(t, <-ended)
+	m := s.manifest(t, s.chain.entries()[0])
+	assert.Len(t, m.Files, 5)
+	assert.Equal(t, d.Flaws, m.Flaws)
+}

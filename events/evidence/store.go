@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,8 +29,8 @@ import (
 // safe for concurrent use.
 type Store struct {
 	dir   string
-	mark  []byte // that the folder must bear, see Claim; nil: any folder will do
-	ready func() // see OnReady; may be nil
+	claim atomic.Pointer[claim] // see Claim; nil: any folder will do
+	ready func()                // see OnReady; may be nil
 }
 
 const tempSuffix = ".part"
@@ -178,14 +179,25 @@ func syncDir(dir string) error {
 // folder, or a file that is not there, is events.ErrNotFound. Other errors, such
 // as a disk that does not answer, say nothing about whether there is one.
 func (s *Store) Open(ref events.EvidenceRef) (*os.File, error) {
+	f, err := s.open(ref)
+	if errors.Is(err, ErrNotMounted) && s.Mounted() == nil { // it was mounted just now
+		f, err = s.open(ref)
+	}
+	return f, err
+}
+
+func (s *Store) open(ref events.EvidenceRef) (*os.File, error) {
 	root, err := os.OpenRoot(s.dir)
+	if errors.Is(err, fs.ErrNotExist) && s.claim.Load() != nil {
+		err = s.judge(nil, nil, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open the media folder: %w", err)
 	}
 	defer root.Close()
 	f, err := root.Open(filepath.FromSlash(ref.Path))
 	if err != nil && absent(err) {
-		if merr := s.Mounted(); merr != nil { // nobody knows whether it is there
+		if merr := s.bears(root); merr != nil { // nobody knows whether it is there
 			return nil, fmt.Errorf("open evidence: %w", merr)
 		}
 		err = errors.Join(events.ErrNotFound, err)
@@ -211,14 +223,14 @@ func absent(err error) bool {
 // returns how many files. It goes through the whole folder and may take long;
 // Put and Open may be called meanwhile.
 func (s *Store) Sweep(ctx context.Context, before time.Time) (removed int, err error) {
-	if err := s.Mounted(); err != nil {
-		return 0, fmt.Errorf("sweep the media folder: %w", err)
-	}
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
 		return 0, fmt.Errorf("sweep the media folder: %w", err)
 	}
 	defer root.Close()
+	if err := s.bears(root); err != nil {
+		return 0, fmt.Errorf("sweep the media folder: %w", err)
+	}
 	err = fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // gone meanwhile

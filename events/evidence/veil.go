@@ -26,33 +26,36 @@ const (
 
 // seenTrack is what the file "track" of a package says of everyone.
 type seenTrack struct {
-	From     time.Time `json:"from"`
-	Complete []int64   `json:"complete_ms"` // looks in which everyone who was seen is listed, after From
-	Objects  []struct {
-		Role   string `json:"role"`
-		Class  string `json:"class"`
-		Points []struct {
-			At  time.Time  `json:"at"`
-			Box [4]float64 `json:"box"`
-		} `json:"points"`
-	} `json:"objects"`
+	From     time.Time    `json:"from"`
+	Complete []int64      `json:"complete_ms"` // looks in which everyone who was seen is listed, after From by the clip's clock
+	Objects  []seenObject `json:"objects"`
+}
+
+type seenObject struct {
+	Role   string `json:"role"`
+	Class  string `json:"class"`
+	Points []struct {
+		At    time.Time  `json:"at"`
+		Box   [4]float64 `json:"box"`
+		Class string     `json:"class"`   // "" for that of the object
+		Skew  int64      `json:"skew_ms"` // of the clip's clock against that of At
+	} `json:"points"`
 }
 
 // filmed is what the record says of the clip and of what was never looked at.
 type filmed struct {
 	Clip *struct {
-		Path  string    `json:"path"`
-		Start time.Time `json:"start"`
-		End   time.Time `json:"end"`
+		Path string    `json:"path"`
+		End  time.Time `json:"end"`
 	} `json:"clip"`
 }
 
 // veil is what is known of a clip; times are since its first picture.
 type veil struct {
+	line  timeline
 	looks []time.Duration // sorted
 	fixed [][4]float64    // hidden always
 	moved [][]veiledAt    // of each object, sorted
-	end   time.Duration
 }
 
 // veiledAt is an area that was hidden at a moment.
@@ -62,36 +65,57 @@ type veiledAt struct {
 }
 
 // newVeil returns what is known of the clip at path; one that knows nothing hides
-// everything. track is the file of that type, nil for none.
-func newVeil(record json.RawMessage, track []byte, path string, mode Blur) *veil {
+// everything. track is the file of that type, nil for none; line reads the times
+// of the clip, whose last picture was taken at last.
+func newVeil(record json.RawMessage, track []byte, path string, mode Blur, line func(last time.Time) timeline) *veil {
 	v := &veil{fixed: masked(record)}
 	var r filmed
-	if err := json.Unmarshal(record, &r); err != nil || r.Clip == nil || r.Clip.Path != path || r.Clip.Start.IsZero() {
+	if err := json.Unmarshal(record, &r); err != nil || r.Clip == nil || r.Clip.Path != path || r.Clip.End.IsZero() {
 		return v
 	}
-	v.end = max(0, r.Clip.End.Sub(r.Clip.Start))
 	var t seenTrack
 	if err := json.Unmarshal(track, &t); err != nil {
 		return v
 	}
+	v.line = line(r.Clip.End)
 	for _, ms := range t.Complete {
-		v.looks = append(v.looks, t.From.Add(time.Duration(ms)*time.Millisecond).Sub(r.Clip.Start))
+		if at, sure := v.line.places(t.From.Add(time.Duration(ms) * time.Millisecond)); sure {
+			v.looks = append(v.looks, at[0])
+		}
 	}
 	slices.Sort(v.looks)
-	for _, o := range t.Objects {
-		var path []veiledAt
-		for _, p := range o.Points {
-			box := Box{Class: o.Class, Box: p.Box, Subject: o.Role == "subject" || o.Role == "thing"}
-			for _, a := range areas([]Box{box}, mode) {
-				path = append(path, veiledAt{p.At.Sub(r.Clip.Start), a})
-			}
-		}
-		slices.SortStableFunc(path, func(a, b veiledAt) int { return cmp.Compare(a.at, b.at) })
-		if len(path) > 0 {
+	for i := range t.Objects {
+		if path := t.Objects[i].path(v.line, mode); len(path) > 0 {
 			v.moved = append(v.moved, path)
 		}
 	}
 	return v
+}
+
+// path returns what of the object is hidden, where and when. Whoever was taken
+// for a person once is one.
+func (o *seenObject) path(line timeline, mode Blur) []veiledAt {
+	classes := []string{o.Class}
+	for _, p := range o.Points {
+		if p.Class != "" && !slices.Contains(classes, p.Class) {
+			classes = append(classes, p.Class)
+		}
+	}
+	var out []veiledAt
+	for _, p := range o.Points {
+		places, _ := line.places(p.At.Add(time.Duration(p.Skew) * time.Millisecond))
+		var boxes []Box
+		for _, c := range classes {
+			boxes = append(boxes, Box{Class: c, Box: p.Box, Subject: o.Role == "subject" || o.Role == "thing"})
+		}
+		for _, a := range areas(boxes, mode) {
+			for _, at := range places {
+				out = append(out, veiledAt{at, a})
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b veiledAt) int { return cmp.Compare(a.at, b.at) })
+	return out
 }
 
 // at implements Veil.
@@ -110,6 +134,9 @@ func (v *veil) at(at time.Duration) (hide [][4]float64, whole bool) {
 
 // known reports whether a look was so near that nobody can be there unseen.
 func (v *veil) known(at time.Duration) bool {
+	if !v.line.sure(at) {
+		return false
+	}
 	i := sort.Search(len(v.looks), func(i int) bool { return v.looks[i] >= at })
 	before, after := i > 0, i < len(v.looks)
 	switch {
@@ -156,7 +183,7 @@ const (
 func (v *veil) coverage() coverage {
 	const step = 100 * time.Millisecond
 	known, times := 0, 0
-	for at := time.Duration(0); at <= v.end && times < 1<<16; at += step {
+	for at := time.Duration(0); at <= v.line.end() && times < 1<<16; at += step {
 		times++
 		if v.known(at) {
 			known++

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/xacam/xacam/events/evidence"
+	"github.com/xacam/xacam/streams/clip"
+	"github.com/xacam/xacam/streams/streamtest"
 )
 
 // veilViewer keeps what it was told to hide on the clip.
@@ -43,15 +45,66 @@ func (f *filmedTrack) walk(role, class string, box func(at time.Duration) [4]flo
 	f.Objects = append(f.Objects, map[string]any{"role": role, "class": class, "points": points})
 }
 
+// film writes a clip of so many seconds whose pictures were taken as captured
+// says, from their place in it.
+func film(t *testing.T, path string, length time.Duration, captured func(at time.Duration) time.Time) {
+	t.Helper()
+	source := streamtest.Open(t, streamtest.H264)
+	var w *clip.Writer
+	var base, last time.Duration
+	for {
+		au, err := source.Next()
+		if err != nil { // from the beginning
+			source, base = streamtest.Open(t, streamtest.H264), last+40*time.Millisecond
+			continue
+		}
+		u := *au
+		u.PTS += base
+		if last = u.PTS; last > length {
+			break
+		}
+		u.Captured = captured(u.PTS)
+		if w == nil {
+			w, err = clip.Create(path, clip.Config{Format: source.Format()})
+			require.NoError(t, err)
+		}
+		require.NoError(t, w.Add(&u))
+	}
+	_, err := w.Close()
+	require.NoError(t, err)
+}
+
 // veiled seals an event with a clip of ten seconds and a track, and exports it.
 // record may be nil. It returns the veil, the readme and the note of the copy.
 func veiled(t *testing.T, blur evidence.Blur, track any, record map[string]any) (veil evidence.Veil, readme, note string) {
 	t.Helper()
+	return veiledClip(t, blur, track, record, 10*time.Second, filmStart().Add)
+}
+
+// veiledClip does so with a clip of the given length, and the times of capture of
+// its pictures.
+func veiledClip(
+	t *testing.T, blur evidence.Blur, track any, record map[string]any, length time.Duration, captured func(time.Duration) time.Time,
+) (veil evidence.Veil, readme, note string) {
+	t.Helper()
 	s := newSeals(t)
 	d := s.draft(t, 1)
-	start := d.Event.OccurredAt.Add(-5 * time.Second)
+	if captured != nil {
+		rel, full, err := s.store.Place("cong-cho-film.mp4", d.Event.OccurredAt)
+		require.NoError(t, err)
+		film(t, full, length, captured)
+		d.Files[3], err = s.store.Ref("clip", rel)
+		require.NoError(t, err)
+	}
 	if record == nil {
-		record = map[string]any{"clip": map[string]any{"path": d.Files[3].Path, "start": start, "end": start.Add(10 * time.Second)}}
+		record = map[string]any{}
+	}
+	if _, told := record["event"]; !told {
+		end := filmStart().Add(length)
+		if captured != nil {
+			end = captured(length)
+		}
+		record["clip"] = map[string]any{"path": d.Files[3].Path, "start": filmStart(), "end": end}
 	}
 	var err error
 	d.Record, err = json.Marshal(record)
@@ -193,12 +246,6 @@ func TestMasksAreHidden(t *testing.T) {
 	track := filmedTrack{From: filmStart(), Complete: []int64{0, 1000}}
 	record := map[string]any{"masks": [][][2]float64{{{.4, .6}, {.6, .6}, {.5, .9}}}, "boxes": []any{}}
 	veil, _, _ := veiled(t, evidence.BlurOthers, track, record)
-	_, whole := veil(0)
-	assert.True(t, whole)
-	s := newSeals(t)
-	d := s.draft(t, 1)
-	record["clip"] = map[string]any{"path": d.Files[3].Path, "start": filmStart(), "end": filmStart().Add(time.Second)}
-	veil, _, _ = veiled(t, evidence.BlurOthers, track, record)
 	areas, whole := veil(0)
 	assert.False(t, whole)
 	require.NoError(t, inside(areas, [4]float64{.4, .35, .6, .9}), "whose feet are in it is hidden up to the head")
@@ -218,4 +265,139 @@ func TestNoCopyOfAClip(t *testing.T) {
 	report, err := verify(t, out.Bytes(), s.vault.Public())
 	require.NoError(t, err)
 	assert.Contains(t, report.Notes, "viewing/clip.mp4: the copy could not be made, says export.json")
+}
+
+// TestVeilFollowsTheClipsOwnTime: looks have times of capture, which jump where a
+// clock is set, and the clip goes on as the stream does. Somebody walks through
+// the picture meanwhile.
+func TestVeilFollowsTheClipsOwnTime(t *testing.T) {
+	t.Parallel()
+	const length = 15 * time.Second
+	other := func(at time.Duration) [4]float64 {
+		x := 0.06 * at.Seconds()
+		return [4]float64{x, .3, x + .08, .7}
+	}
+	for name, c := range map[string]struct {
+		offset func(at time.Duration) time.Duration // of capture against the clip's time
+		unsure int                                  // tenths of a second that may be blurred as a whole
+	}{
+		"no step":  {func(time.Duration) time.Duration { return 0 }, 0},
+		"drift":    {func(at time.Duration) time.Duration { return at / 100 }, 0},
+		"forward":  {step(5300*time.Millisecond, 5*time.Second), 30},
+		"a bit":    {step(5300*time.Millisecond, 300*time.Millisecond), 30},
+		"back":     {step(7300*time.Millisecond, -3*time.Second), 80},
+		"at first": {step(200*time.Millisecond, 2*time.Second), 25},
+		"at last":  {step(14700*time.Millisecond, 2*time.Second), 25},
+		"slowly": {func(at time.Duration) time.Duration { // back at half speed, as streams/rtsp does
+			return -min(max(at-4*time.Second, 0)/2, 2*time.Second)
+		}, 80},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			captured := func(at time.Duration) time.Time { return filmStart().Add(at + c.offset(at)) }
+			track := filmedTrack{From: filmStart()}
+			var points []map[string]any
+			for at := time.Duration(0); at <= length; at += 200 * time.Millisecond {
+				track.Complete = append(track.Complete, captured(at).Sub(track.From).Milliseconds())
+				points = append(points, map[string]any{"at": captured(at), "box": other(at)})
+			}
+			passer := [4]float64{.7, .1, .75, .3} // only there right after the step
+			var passed []map[string]any
+			for at := 5400 * time.Millisecond; at <= 5800*time.Millisecond; at += 200 * time.Millisecond {
+				passed = append(passed, map[string]any{"at": captured(at), "box": passer})
+			}
+			track.Objects = append(track.Objects, map[string]any{"role": "other", "class": "person", "points": points},
+				map[string]any{"role": "other", "class": "person", "points": passed})
+			veil, _, note := veiledClip(t, evidence.BlurOthers, track, nil, length, captured)
+			unsure := 0
+			for at := time.Duration(0); at <= length; at += 100 * time.Millisecond {
+				areas, whole := veil(at)
+				if whole {
+					unsure++
+					continue
+				}
+				require.NoError(t, inside(areas, other(at)), "at %s", at)
+				if at >= 5400*time.Millisecond && at <= 5800*time.Millisecond {
+					require.NoError(t, inside(areas, passer), "at %s", at)
+				}
+				for _, a := range areas {
+					assert.Less(t, a[2]-a[0], .6, "at %s more is hidden than must be", at)
+				}
+			}
+			assert.LessOrEqual(t, unsure, c.unsure)
+			assert.Equal(t, unsure > 0, note != "", "the package says so: %q", note)
+		})
+	}
+}
+
+func step(at, by time.Duration) func(time.Duration) time.Duration {
+	return func(now time.Duration) time.Duration {
+		if now < at {
+			return 0
+		}
+		return by
+	}
+}
+
+// A clip that does not tell its times is hidden as a whole, as a bad one is.
+func TestVeilOfAClipWithoutTimes(t *testing.T) {
+	t.Parallel()
+	track := filmedTrack{From: filmStart()}
+	for ms := int64(0); ms <= 10_000; ms += 200 {
+		track.Complete = append(track.Complete, ms)
+	}
+	veil, _, note := veiledClip(t, evidence.BlurOthers, track, nil, 10*time.Second, nil)
+	for at := range 10 {
+		_, whole := veil(time.Duration(at) * time.Second)
+		assert.True(t, whole)
+	}
+	assert.Contains(t, note, "it is blurred as a whole")
+}
+
+// Who was taken for a person once is hidden as a whole, whatever else he was
+// taken for.
+func TestVeilOfSomebodyWithTwoClasses(t *testing.T) {
+	t.Parallel()
+	track := filmedTrack{From: filmStart()}
+	box := [4]float64{.4, .3, .5, .7}
+	var points []map[string]any
+	for ms := 0; ms <= 10_000; ms += 200 {
+		track.Complete = append(track.Complete, int64(ms))
+		p := map[string]any{"at": track.From.Add(time.Duration(ms) * time.Millisecond), "box": box}
+		if ms < 3000 {
+			p["class"] = "person"
+		}
+		points = append(points, p)
+	}
+	track.Objects = append(track.Objects, map[string]any{"role": "other", "class": "motorcycle", "points": points})
+	veil, _, _ := veiled(t, evidence.BlurOthers, track, nil)
+	for at := range 10 {
+		areas, whole := veil(time.Duration(at) * time.Second)
+		assert.False(t, whole)
+		require.NoError(t, inside(areas, box))
+	}
+}
+
+// The looks are at another stream than the clip's, whose clock is seconds behind.
+func TestVeilKnowsTwoClocksApart(t *testing.T) {
+	t.Parallel()
+	const skew = 4 * time.Second
+	other := func(at time.Duration) [4]float64 {
+		x := 0.06 * at.Seconds()
+		return [4]float64{x, .3, x + .08, .7}
+	}
+	track := filmedTrack{From: filmStart().Add(-skew)}
+	var points []map[string]any
+	for at := time.Duration(0); at <= 10*time.Second; at += 200 * time.Millisecond {
+		track.Complete = append(track.Complete, (at + skew).Milliseconds())
+		points = append(points, map[string]any{"at": track.From.Add(at), "skew_ms": skew.Milliseconds(), "box": other(at)})
+	}
+	track.Objects = append(track.Objects, map[string]any{"role": "other", "class": "person", "points": points})
+	veil, _, note := veiled(t, evidence.BlurOthers, track, nil)
+	assert.Empty(t, note)
+	for at := time.Duration(0); at <= 10*time.Second; at += 100 * time.Millisecond {
+		areas, whole := veil(at)
+		require.False(t, whole)
+		require.NoError(t, inside(areas, other(at)), "at %s", at)
+	}
 }

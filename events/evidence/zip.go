@@ -23,7 +23,7 @@ const maxPicture = 64 << 20
 // Write writes the package as a ZIP file. Files that are no longer kept are left
 // out, which the package says. It must be called once only.
 func (p *Package) Write(ctx context.Context, w io.Writer) error {
-	z := &zipper{ctx: ctx, p: p, out: zip.NewWriter(w)}
+	z := &zipper{ctx: ctx, p: p, out: zip.NewWriter(w), to: w}
 	err := z.write()
 	if closeErr := z.out.Close(); err == nil {
 		err = closeErr
@@ -39,6 +39,7 @@ type zipper struct {
 	ctx   context.Context //nolint:containedctx // of the one call that it lives for
 	p     *Package
 	out   *zip.Writer
+	to    io.Writer        // below out
 	veils map[string]*veil // of clips, by path; none when nothing is hidden
 }
 
@@ -66,10 +67,16 @@ func (z *zipper) write() error {
 			return err
 		}
 	}
+	if err := z.flush(); err != nil {
+		return err
+	}
 	for _, f := range z.p.manifest.Files {
 		if err := z.original(f); err != nil {
 			return err
 		}
+	}
+	if err := z.flush(); err != nil { // copies take their time, and who waits should see something
+		return err
 	}
 	if z.p.x.cfg.Viewer != nil {
 		if err := z.copies(); err != nil {
@@ -85,6 +92,15 @@ func (z *zipper) write() error {
 		return err
 	}
 	return z.add(exportSignatureName, sig, false)
+}
+
+// flush sends what is written so far on its way.
+func (z *zipper) flush() error {
+	err := z.out.Flush()
+	if f, ok := z.to.(interface{ Flush() }); ok { // of a reply by HTTP
+		f.Flush()
+	}
+	return err
 }
 
 // keys returns the key of the manifest and, where that is another one, the key

@@ -12,7 +12,10 @@ import (
 	"github.com/xacam/xacam/events/evidence"
 )
 
-var _ evidence.Catalogue = (*Store)(nil)
+var (
+	_ evidence.Catalogue = (*Store)(nil)
+	_ evidence.Newest    = (*Store)(nil)
+)
 
 // fileRow is a row of evidence, with what decides how long it stays.
 type fileRow struct {
@@ -43,6 +46,17 @@ func (s *Store) AllFiles(ctx context.Context, after evidence.Cursor, limit int) 
 		FROM evidence e WHERE e.gone_at IS NULL AND (e.event_id, e.path) > (@id, @path)
 		ORDER BY e.event_id, e.path LIMIT @limit`,
 		after, pgx.StrictNamedArgs{"limit": limit}, func(context.Context, []evidence.StoredFile) error { return nil })
+}
+
+// NewestFiles implements evidence.Newest.
+func (s *Store) NewestFiles(ctx context.Context, before time.Time, limit int) ([]evidence.StoredFile, error) {
+	files, _, err := s.files(ctx, "list the newest media", `
+		SELECT e.event_id, e.path, e.type, e.sha256, e.bytes, false AS held
+		FROM evidence e WHERE e.gone_at IS NULL AND (e.event_id, e.path) > (@id, @path) AND e.event_id < @before
+		ORDER BY e.event_id DESC, e.path DESC LIMIT @limit`,
+		evidence.Cursor{}, pgx.StrictNamedArgs{"before": floorID(before), "limit": limit},
+		func(context.Context, []evidence.StoredFile) error { return nil })
+	return files, err
 }
 
 // files reads one page. The cursor is zero when it was the last.

@@ -60,18 +60,20 @@ type Stats struct {
 	Reports     bool          // the camera sends RTCP sender reports
 	ByReport    bool          // Captured comes from them, not from arrival
 	ClockOffset time.Duration // the camera's clock − ours, from the last report
+	Ahead       time.Duration // Captured − what the fastest arrivals would have it be, now
 }
 
 type counters struct {
 	units, bytes, lost, gaps, jumps, waiting atomic.Uint64
 	reports, byReport                        atomic.Bool
-	offset                                   atomic.Int64
+	offset, ahead                            atomic.Int64
 }
 
 func (c *counters) clock(k *clock) {
 	c.reports.Store(k.seen)
 	c.byReport.Store(k.byReport)
 	c.offset.Store(int64(k.offset))
+	c.ahead.Store(int64(k.ahead()))
 }
 
 // Stats returns a snapshot. It is safe for concurrent use.
@@ -80,7 +82,7 @@ func (c *Client) Stats() Stats {
 	return Stats{
 		AccessUnits: s.units.Load(), Bytes: s.bytes.Load(), Lost: s.lost.Load(), Gaps: s.gaps.Load(),
 		Jumps: s.jumps.Load(), Waiting: s.waiting.Load(), Reports: s.reports.Load(), ByReport: s.byReport.Load(),
-		ClockOffset: time.Duration(s.offset.Load()),
+		ClockOffset: time.Duration(s.offset.Load()), Ahead: time.Duration(s.ahead.Load()),
 	}
 }
 

@@ -190,6 +190,10 @@ func (c *clock) finish(jumped, setBack bool, advance time.Duration) times {
 	return times{PTS: c.lastPTS, Captured: c.mapping.Add(c.lastPTS), Jumped: jumped}
 }
 
+// ahead returns by how much the wall times handed out are ahead of those by
+// arrival. Two streams of one camera differ by the difference of theirs.
+func (c *clock) ahead() time.Duration { return c.mapping.Sub(c.base.Add(c.delay)) }
+
 // senderReport takes one RTCP sender report (RFC 3550, 6.4.1). It counts from
 // the next access unit on: only that one shows whether timestamps jumped.
 func (c *clock) senderReport(ntp uint64, rtp uint32, arrival instant) {

@@ -257,3 +257,18 @@ func BenchmarkClock(b *testing.B) {
 		c.observe(ts, at)
 	}
 }
+
+// TestAheadTellsTwoClocksApart: of two streams of one camera only one has
+// reports, and the camera's clock is wrong.
+func TestAheadTellsTwoClocksApart(t *testing.T) {
+	t.Parallel()
+	for _, camera := range []time.Duration{4 * time.Second, -4 * time.Second, 0} {
+		main := rig{n: 500, report: 125, camera: camera}
+		sub := rig{n: 500}
+		main.run()
+		sub.run()
+		last := main.n - 1
+		assert.InDelta(t, camera, main.c.ahead()-sub.c.ahead(), float64(40*time.Millisecond))
+		assert.InDelta(t, main.captured[last].Sub(sub.captured[last]), main.c.ahead()-sub.c.ahead(), float64(40*time.Millisecond))
+	}
+}

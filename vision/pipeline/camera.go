@@ -85,6 +85,9 @@ type Look struct {
 	Scene      *vision.Scene
 	Changes    []events.Change
 	Standing   func() []lifecycle.Standing // what the rules wait for now, and what they have raised
+	// Tentative is that something was seen that is in no track yet: whether it is
+	// anything is not known.
+	Tentative bool
 }
 
 // Camera analyses one camera. It is used by one goroutine at a time, which the
@@ -134,6 +137,9 @@ func (c *Camera) Step(ctx context.Context, f *media.Frame) error {
 		look.Detections = c.unmasked(dets)
 		c.lastLook = at
 		c.scene.Tracks, c.scene.Ended = c.cfg.Tracker.Update(at, look.Detections)
+	}
+	if t, ok := c.cfg.Tracker.(interface{ Tentative() bool }); ok {
+		look.Tentative = t.Tentative()
 	}
 	if err := c.enrich(ctx, f); err != nil {
 		return err

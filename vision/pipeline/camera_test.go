@@ -32,6 +32,32 @@ func (l *lastSeen) Hold(at time.Time) (tracks []vision.Track, ended []uint64) {
 	return tracks, nil
 }
 
+func (l *lastSeen) Tentative() bool { return len(l.dets) > 1 }
+
+// What the tracker has seen and has no track of is told, also while the scene is
+// held.
+func TestTentativeIsTold(t *testing.T) {
+	t.Parallel()
+	n := 2
+	var tentative, held []bool
+	c, _ := newCamera(t, pipeline.CameraConfig{
+		Detector: &visiontest.Script{Detections: func(*media.Frame) []vision.Detection {
+			return []vision.Detection{person(geom.Point{X: .2, Y: .5}), person(geom.Point{X: .8, Y: .5})}[:n]
+		}},
+		Gate: motionUntil(t0().Add(100 * time.Millisecond)),
+		Look: func(l *pipeline.Look) error {
+			tentative, held = append(tentative, l.Tentative), append(held, l.Scene.Held)
+			return nil
+		},
+	})
+	stepFor(t, c, 0, 1400*time.Millisecond)
+	require.True(t, held[6])
+	require.NotContains(t, tentative, false)
+	n = 1
+	stepFor(t, c, 1400*time.Millisecond, 4*time.Second)
+	require.False(t, tentative[len(tentative)-1])
+}
+
 // anyone signals while there is a track.
 type anyone struct{ scenes int }
 

@@ -110,6 +110,9 @@ func (t *Tracker) Hold(at time.Time) (tracks []vision.Track, ended []uint64) {
 	return t.report(), t.ended
 }
 
+// Tentative reports whether something was seen lately that is not confirmed.
+func (t *Tracker) Tentative() bool { return slices.ContainsFunc(t.tracks, tentative) }
+
 // advance begins a call and returns the seconds since the one before.
 func (t *Tracker) advance(at *time.Time) float64 {
 	t.ended = t.ended[:0]

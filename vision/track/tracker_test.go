@@ -320,6 +320,24 @@ func TestHold(t *testing.T) {
 	assert.Less(t, tracks[0].StillFor, time.Second)
 }
 
+// TestTentative: what is not confirmed is told, also while the scene is held.
+func TestTentative(t *testing.T) {
+	t.Parallel()
+	tr := newTracker(t, track.Config{})
+	assert.False(t, tr.Tentative())
+	tracks, _ := tr.Update(second(0), []vision.Detection{person(0.3, 0.5)})
+	assert.Empty(t, tracks)
+	assert.True(t, tr.Tentative())
+	tracks, _ = tr.Hold(second(0.2))
+	assert.Empty(t, tracks, "somebody is there whom no track tells of")
+	assert.True(t, tr.Tentative())
+	for i := range 10 {
+		tracks, _ = tr.Update(second(0.4+0.2*float64(i)), []vision.Detection{person(0.3, 0.5)})
+	}
+	assert.Len(t, tracks, 1)
+	assert.False(t, tr.Tentative())
+}
+
 // TestSeldomLooks: at one look in two seconds a single miss ends nothing,
 // although it lasts longer than LostAfter.
 func TestSeldomLooks(t *testing.T) {
