@@ -136,6 +136,7 @@ func writeAtomic(full string, data []byte) (err error) {
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
+	leaveToOwner(f.Name())
 	_, werr := f.Write(data)
 	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
 		return err
@@ -163,7 +164,22 @@ func mkdirAll(dir string) error {
 	case err != nil:
 		return err
 	}
+	leaveToOwner(dir)
 	return syncDir(filepath.Dir(dir))
+}
+
+// leaveToOwner gives what root has made to the owner of the folder that it is in,
+// so that a server that runs as another user can read it. Some disks know no
+// owners: there nothing is lost.
+func leaveToOwner(path string) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	if info, err := os.Stat(filepath.Dir(path)); err == nil {
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 {
+			_ = os.Lchown(path, int(st.Uid), int(st.Gid))
+		}
+	}
 }
 
 // syncDir makes the names in dir last.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -93,4 +94,24 @@ func TestFolderNotWritable(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	_, err := evidence.Open(filepath.Join(file, "media"))
 	require.ErrorContains(t, err, "media folder")
+}
+
+func TestRootLeavesFilesToTheirOwner(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	dir := filepath.Join(t.TempDir(), "media")
+	s, err := evidence.Open(dir)
+	require.NoError(t, err)
+	require.NoError(t, os.Chown(dir, 4321, 4322))
+	ref, err := s.Put("snapshot", "a.jpg", time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC), []byte("x"))
+	require.NoError(t, err)
+	for p := s.Full(ref.Path); p != dir; p = filepath.Dir(p) {
+		info, err := os.Stat(p)
+		require.NoError(t, err)
+		st, ok := info.Sys().(*syscall.Stat_t)
+		require.True(t, ok)
+		require.Equal(t, [2]uint32{4321, 4322}, [2]uint32{st.Uid, st.Gid}, p)
+	}
 }
