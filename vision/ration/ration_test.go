@@ -44,8 +44,8 @@ type counted struct{ looks, seconds *prometheus.CounterVec }
 
 func newCounted() (counted, ration.Counters) {
 	c := counted{
-		prometheus.NewCounterVec(prometheus.CounterOpts{Name: "looks_total"}, []string{"camera", "outcome"}),
-		prometheus.NewCounterVec(prometheus.CounterOpts{Name: "seconds_total"}, []string{"camera"}),
+		prometheus.NewCounterVec(prometheus.CounterOpts{Name: "looks_total", Help: "of a test"}, []string{"camera", "outcome"}),
+		prometheus.NewCounterVec(prometheus.CounterOpts{Name: "seconds_total", Help: "of a test"}, []string{"camera"}),
 	}
 	return c, ration.NewCounters(c.looks, c.seconds, []string{"taken"}, "gate")
 }
