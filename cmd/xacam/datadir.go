@@ -79,7 +79,7 @@ func openLock(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := vault.LeaveToOwner(f); err != nil {
+	if err := vault.LeaveToOwner(f.Name()); err != nil {
 		return nil, errors.Join(err, os.Remove(path), f.Close()) // nobody has it yet
 	}
 	return f, nil

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/xacam/xacam/events"
+	"github.com/xacam/xacam/events/vault"
 )
 
 // Store is a folder of evidence files, one folder a day (UTC) below it. It is
@@ -168,19 +169,9 @@ func mkdirAll(dir string) error {
 	return syncDir(filepath.Dir(dir))
 }
 
-// leaveToOwner gives what root has made to the owner of the folder that it is in,
-// so that a server that runs as another user can read it. Some disks know no
-// owners: there nothing is lost.
-func leaveToOwner(path string) {
-	if os.Geteuid() != 0 {
-		return
-	}
-	if info, err := os.Stat(filepath.Dir(path)); err == nil {
-		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 {
-			_ = os.Lchown(path, int(st.Uid), int(st.Gid))
-		}
-	}
-}
+// leaveToOwner is vault.LeaveToOwner where that can be done: some disks know no
+// owners, and there nothing is lost.
+func leaveToOwner(path string) { _ = vault.LeaveToOwner(path) }
 
 // syncDir makes the names in dir last.
 func syncDir(dir string) error {

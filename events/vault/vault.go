@@ -317,7 +317,7 @@ func writeKey(path string, text []byte, mode fs.FileMode) (err error) {
 		}
 	}()
 	_, werr := f.Write(text)
-	if err := errors.Join(werr, f.Chmod(mode), LeaveToOwner(f), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(werr, f.Chmod(mode), LeaveToOwner(f.Name()), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
