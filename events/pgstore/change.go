@@ -64,28 +64,12 @@ func (s *Store) changes(ctx context.Context, sequence int64, limit int) (out []e
 // asOf shows the events of changes, as of each; one that is no longer there is
 // left out. log is not empty.
 func (s *Store) asOf(ctx context.Context, log []changeRow) ([]events.Event, error) {
-	// A join would leave the choice of partitions to the moment of execution,
-	// and the planner then prefers to read whole ones.
-	ids := make([][16]byte, len(log))
-	from, to := log[0].OccurredAt, log[0].OccurredAt
-	for i, c := range log {
-		ids[i] = c.EventID
-		if c.OccurredAt.Before(from) {
-			from = c.OccurredAt
-		}
-		if c.OccurredAt.After(to) {
-			to = c.OccurredAt
-		}
-	}
-	latest, err := s.collect(ctx, selectEvent+" WHERE e.id = ANY(@ids) AND e.occurred_at BETWEEN @from AND @to",
-		pgx.StrictNamedArgs{"ids": ids, "from": from, "to": to})
+	latest, err := eventsOf(ctx, s.pool, log, func(c *changeRow) ([16]byte, time.Time) { return c.EventID, c.OccurredAt })
 	if err != nil {
 		return nil, err
 	}
-	byID := make(map[string]events.Event, len(latest))
 	var touched [][16]byte // by people
 	for _, e := range latest {
-		byID[e.ID] = e
 		if e.Workflow.State != events.WorkflowNew {
 			id, _ := parseID(e.ID) // it came from the database
 			touched = append(touched, id)
@@ -97,18 +81,54 @@ func (s *Store) asOf(ctx context.Context, log []changeRow) ([]events.Event, erro
 	}
 	out := make([]events.Event, 0, len(log))
 	for _, c := range log {
-		e, ok := byID[formatID(c.EventID)]
+		e, ok := latest[formatID(c.EventID)]
 		if !ok {
 			continue // deleted between the two queries
 		}
-		e.Sequence, e.State, e.Step = c.Sequence, c.State, c.Step
-		if c.State != events.StateCleared {
-			e.ClearedAt = time.Time{}
-		}
+		turnBack(&e, c.Sequence, c.State, c.Step)
 		e.Workflow = workflowAsOf(people[c.EventID], c.Sequence)
 		out = append(out, e)
 	}
 	return out, nil
+}
+
+// eventsOf returns the events that changes are about as they are now, by
+// identifier. of returns a change's event and when that occurred; changes is not
+// empty.
+func eventsOf[T any](ctx context.Context, db querier, changes []T, of func(*T) ([16]byte, time.Time)) (map[string]events.Event, error) {
+	// A join would leave the choice of partitions to the moment of execution,
+	// and the planner then prefers to read whole ones.
+	ids := make([][16]byte, len(changes))
+	_, from := of(&changes[0])
+	to := from
+	for i := range changes {
+		id, at := of(&changes[i])
+		ids[i] = id
+		if at.Before(from) {
+			from = at
+		}
+		if at.After(to) {
+			to = at
+		}
+	}
+	found, err := collectFrom(ctx, db, selectEvent+" WHERE e.id = ANY(@ids) AND e.occurred_at BETWEEN @from AND @to",
+		pgx.StrictNamedArgs{"ids": ids, "from": from, "to": to})
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[string]events.Event, len(found))
+	for _, e := range found {
+		byID[e.ID] = e
+	}
+	return byID, nil
+}
+
+// turnBack shows an event as of a change, but for what people did with it.
+func turnBack(e *events.Event, sequence int64, state events.State, step events.Step) {
+	e.Sequence, e.State, e.Step = sequence, state, step
+	if state != events.StateCleared {
+		e.ClearedAt = time.Time{}
+	}
 }
 
 // workflows returns the workflow changes of events, oldest first.

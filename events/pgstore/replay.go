@@ -227,25 +227,9 @@ func (s *Store) replay(ctx context.Context, tx pgx.Tx, e *outbox.Endpoint, r *ou
 // candidatesAsOf returns the events as of the candidates' changes; one that was deleted
 // has no identifier.
 func candidatesAsOf(ctx context.Context, tx pgx.Tx, page []candidate) ([]said, error) {
-	ids := make([][16]byte, len(page))
-	from, to := page[0].OccurredAt, page[0].OccurredAt
-	for i, c := range page {
-		ids[i] = c.EventID
-		if c.OccurredAt.Before(from) {
-			from = c.OccurredAt
-		}
-		if c.OccurredAt.After(to) {
-			to = c.OccurredAt
-		}
-	}
-	found, err := collectFrom(ctx, tx, selectEvent+" WHERE e.id = ANY(@ids) AND e.occurred_at BETWEEN @from AND @to",
-		pgx.StrictNamedArgs{"ids": ids, "from": from, "to": to})
+	byID, err := eventsOf(ctx, tx, page, func(c *candidate) ([16]byte, time.Time) { return c.EventID, c.OccurredAt })
 	if err != nil {
 		return nil, err
-	}
-	byID := make(map[string]events.Event, len(found))
-	for _, e := range found {
-		byID[e.ID] = e
 	}
 	out := make([]said, len(page))
 	for i, c := range page {
@@ -253,12 +237,9 @@ func candidatesAsOf(ctx context.Context, tx pgx.Tx, page []candidate) ([]said, e
 		if !ok {
 			continue
 		}
-		ev.Sequence, ev.State, ev.Step = c.Sequence, c.EventState, c.Step
+		turnBack(&ev, c.Sequence, c.EventState, c.Step)
 		if c.Workflow != nil {
 			ev.Workflow = *c.Workflow
-		}
-		if c.EventState != events.StateCleared {
-			ev.ClearedAt = time.Time{}
 		}
 		out[i] = said{step: c.Step, event: ev}
 	}
