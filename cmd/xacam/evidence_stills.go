@@ -74,12 +74,19 @@ func (c *capturer) takeStills(d stillsDone) {
 	}
 }
 
+// slowThread gives the calling goroutine a thread of its own with a lower priority
+// than everything else, which ends with it. An error leaves the priority as it is.
+func slowThread() error {
+	runtime.LockOSThread() // never unlocked, so that the thread ends
+	return unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), niceness)
+}
+
 // RunStills makes stills until ctx is done, one event at a time, with a lower
 // priority than everything else.
 func (c *capturer) RunStills(ctx context.Context) error {
-	runtime.LockOSThread() // never unlocked: the thread, which is slow now, ends with this goroutine
+	err := slowThread()
 	began := threadCPU()
-	if err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), niceness); err != nil {
+	if err != nil {
 		c.log.WarnContext(ctx, "stills are made at the same priority as everything else", "err", err)
 	}
 	letters, err := draw.NewLetters()

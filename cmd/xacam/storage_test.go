@@ -83,6 +83,17 @@ func TestFullMediaDisk(t *testing.T) {
 	})
 }
 
+// firstPackage waits until the package of the only intrusion is whole, and returns
+// its event.
+func (s *serving) firstPackage(t *testing.T) string {
+	t.Helper()
+	within(t, 30*time.Second, "a whole package", func() bool {
+		all := s.events(t, "kind=intrusion")
+		return len(all) == 1 && s.filesOf(t, all[0].ID)["manifest"].Path != ""
+	})
+	return s.events(t, "kind=intrusion")[0].ID
+}
+
 // TestFsckMediaDiskAway: with an empty folder in the place of the media disk
 // nothing is taken for gone and nothing written; an alarm says so, events go on
 // without pictures, also after a restart, and all is well again by itself.
@@ -98,11 +109,7 @@ func TestFsckMediaDiskAway(t *testing.T) {
 	apply(t, db, testCamera("a", address("a"), "at-a", "high"))
 	s.online(t, "a")
 	people.enter("at-a")
-	within(t, 30*time.Second, "a whole package", func() bool {
-		all := s.events(t, "kind=intrusion")
-		return len(all) == 1 && s.filesOf(t, all[0].ID)["manifest"].Path != ""
-	})
-	first := s.events(t, "kind=intrusion")[0].ID
+	first := s.firstPackage(t)
 	people.leave("at-a")
 	within(t, 15*time.Second, "its end", func() bool { return len(s.events(t, "kind=intrusion&state=cleared")) == 1 })
 	s.stop()
@@ -187,11 +194,7 @@ func TestFsckMarkOfAnUpgrade(t *testing.T) {
 	apply(t, db, testCamera("a", address("a"), "at-a", "high"))
 	s.online(t, "a")
 	people.enter("at-a")
-	within(t, 30*time.Second, "a whole package", func() bool {
-		all := s.events(t, "kind=intrusion")
-		return len(all) == 1 && s.filesOf(t, all[0].ID)["manifest"].Path != ""
-	})
-	first := s.events(t, "kind=intrusion")[0].ID
+	first := s.firstPackage(t)
 	s.stop()
 	require.NoError(t, os.Remove(mark))
 	require.NoError(t, os.Remove(markFile(db.data)))

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"runtime/debug"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/xacam/xacam/cmd/xacam/draw"
 	"github.com/xacam/xacam/events/evidence"
@@ -32,8 +29,7 @@ func (v *viewer) Clip(ctx context.Context, from, to string, lines []string, veil
 	}
 	done := make(chan result, 1)
 	go func() { // ends with the copy, which looks at ctx before each picture
-		runtime.LockOSThread()                                           // never unlocked: the thread, which is slow now, ends with this goroutine
-		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), niceness) // it is made all the same
+		_ = slowThread() // it is made all the same
 		r := result{err: errors.New("the copy broke off")}
 		defer func() {
 			if p := recover(); p != nil { // one bad clip must not end the server
