@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -76,10 +77,16 @@ func play(t *testing.T, path string) played {
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
 		"--remote-debugging-port=0", "--user-data-dir="+t.TempDir(), srv.URL)
 	cmd.WaitDelay = 5 * time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // its helpers too
 	require.NoError(t, cmd.Start())
 	defer func() {
 		cancel()
 		_ = cmd.Wait()
+		// Helpers that outlive it for a moment still write into the profile.
+		for end := time.Now().Add(5 * time.Second); syscall.Kill(-cmd.Process.Pid, 0) == nil && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond)
+		}
 	}()
 	select {
 	case p := <-result:
